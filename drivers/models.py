@@ -1,0 +1,106 @@
+"""A device model, as data. Its YAML is read by gateway/config.py; here is only what it may say.
+
+A new model of a known protocol is one file in config/devices/ and no line of code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+_STRICT = {"extra": "forbid"}
+
+Evidence = Literal["manual", "capture", "independent-test", "derived", "hardware"]
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """The serial line: baud, data bits, parity, stop bits. No flow control unless the manual asks for it."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    baud: Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    data_bits: Literal[7, 8] = 8
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
+    flow_control: Literal["none", "xonxoff", "rtscts"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Which frames make one reading, and what ends it.
+
+    `frames`: how many equal frames in a row are needed. `silence_s`: silence this long is a break.
+    `breaks`: notices that are a break: what comes next is a new reading, even with an equal value.
+    `doubts`: notices after which an equal value may be a new reading or the old one: it is told, and marked.
+    `lone`: what fewer frames than `frames` are when a break comes: `recall` (the device showed an old value
+    again: told and marked as stored) or `transient` (the load was on its way: a notice).
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    frames: int = 1
+    silence_s: float = 2.5
+    breaks: tuple[str, ...] = ("zero",)
+    doubts: tuple[str, ...] = ()
+    lone: Literal["recall", "transient"] = "transient"
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """When a polled device is asked, and when no answer is none. Seconds."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    interval_s: float = 0.5
+    answer_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringRange:
+    """What the device can measure, both ends included, in `unit` (UCUM)."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    low: Decimal
+    high: Decimal
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Where a model departs from its protocol. `bmi_check: false`: its BMI need not follow from weight and height."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    bmi_check: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """One row of the catalogue.
+
+    `evidence` and `sources`: on what the row rests. `steps`: the display's step by kind and unit; where it is
+    not known the digits that arrive tell it. `memory`: whether the device may send what was not measured just
+    now. `notes`: what IT or an MA should know, traps included.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    maker: str
+    model: str
+    kind: Literal["scale", "blood_pressure", "thermometer", "oximeter"]
+    link: Literal["serial", "ble"]
+    driver: str
+    evidence: tuple[Evidence, ...]
+    sources: tuple[str, ...]
+    line: LineSettings = field(default_factory=LineSettings)
+    settling: Settling = field(default_factory=Settling)
+    polling: Polling = field(default_factory=Polling)
+    ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    memory: Literal["none", "unfenced"] = "none"
+    quirks: Quirks = field(default_factory=Quirks)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Where a simulated device is plugged in."""

@@ -1,0 +1,1 @@
+"""Serial devices, each with its own encoder, written from the manual and not from the driver."""
