@@ -71,11 +71,16 @@ class MeasuringRange:
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Where a model departs from its protocol. `bmi_check: false`: its BMI need not follow from weight and height."""
+    """Where a model departs from its protocol.
+
+    `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
+    height may be garbage, so height and BMI are left out.
+    """
 
     __pydantic_config__: ClassVar = _STRICT
 
     bmi_check: bool = True
+    trust_height: bool = True
 
 
 @dataclass(frozen=True, slots=True)

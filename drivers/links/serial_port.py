@@ -1,0 +1,153 @@
+"""A serial port on the event loop: the only importer of pyserial.
+
+Laws:
+
+1. Opened exclusively: two readers of one port would each get half the bytes.
+2. Opening runs in a thread of its own: configuring a USB adapter that hangs takes seconds, and no other device
+   waits for that. The thread is a daemon: it never keeps the process from stopping.
+3. A port that fails is closed before anything else. A dead descriptor that stays open makes the adapter come
+   back under another name (seen with ftdi_sio: ttyUSB0 becomes ttyUSB1).
+4. At most READ_LIMIT bytes are taken at once: what has been read and is not yet on disk dies with the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import termios
+import threading
+import time
+from contextlib import suppress
+
+import serial
+
+from drivers.errors import LinkFault, LinkLost, LinkTimeout
+from drivers.models import LineSettings
+
+READ_LIMIT = 1024
+OPEN_TIMEOUT_S = 10.0
+
+# Linux, Documentation/admin-guide/devices.txt: majors 136-143 are the slaves of Unix98 pseudo terminals.
+_PTY_MAJORS = range(136, 144)
+
+_PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
+
+
+class SerialPort:
+    """One open port. `is_pty`: nothing that is plugged in is behind it, so nothing it says is real."""
+
+    def __init__(self, port: serial.Serial, path: str) -> None:
+        self._port = port
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._readable = asyncio.Event()
+        self._loop.add_reader(port.fileno(), self._readable.set)
+        self.is_pty = os.major(os.fstat(port.fileno()).st_rdev) in _PTY_MAJORS
+
+    @classmethod
+    async def open(cls, path: str, line: LineSettings) -> SerialPort:
+        """Open `path` exclusively with these line settings. Raises LinkLost, LinkTimeout."""
+        opened = await _in_a_daemon_thread(path, line)
+        return cls(opened, path)
+
+    async def read(self) -> tuple[bytes, float]:
+        """Wait for bytes; answer at most READ_LIMIT of them and the monotonic instant. Raises LinkLost."""
+        while True:
+            await self._readable.wait()
+            try:
+                data = self._port.read(READ_LIMIT)
+            except (OSError, termios.error) as error:  # SerialException is an OSError; a pty's end is either
+                raise self._unplugged() from error
+            if len(data) < READ_LIMIT:
+                self._readable.clear()
+            if data:
+                return data, time.monotonic()
+
+    def write(self, data: bytes) -> None:
+        """Hand a short request to the kernel, without waiting. Raises LinkLost, LinkTimeout."""
+        try:
+            written = self._port.write(data)
+        except (OSError, termios.error) as error:
+            raise self._unplugged() from error
+        if written != len(data):
+            raise LinkTimeout(LinkFault.STUCK, f"{self._path} takes no bytes: is the device on, is the cable whole?")
+
+    def close(self) -> None:
+        """Close, without waiting for bytes that nobody takes."""
+        self._loop.remove_reader(self._port.fileno())
+        with suppress(OSError, termios.error):
+            self._port.reset_output_buffer()
+        with suppress(OSError):
+            self._port.close()
+
+    def _unplugged(self) -> LinkLost:
+        return LinkLost(LinkFault.UNPLUGGED, f"{self._path} went away: plug the device or its USB adapter in again")
+
+
+async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:
+    """Open the port off the loop; a port that opens too late is closed again."""
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[serial.Serial] = loop.create_future()
+
+    def settle(port: serial.Serial | None, error: LinkLost | None) -> None:
+        if opened.done():
+            if port is not None:
+                port.close()
+        elif error is not None:
+            opened.set_exception(error)
+        elif port is not None:
+            opened.set_result(port)
+
+    def work() -> None:
+        port, failure = None, None
+        try:
+            port = _open(path, line)
+        except LinkLost as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, port, failure)
+        except RuntimeError:  # the loop has stopped meanwhile: nobody wants the port any more
+            if port is not None:
+                port.close()
+
+    threading.Thread(target=work, name=f"open {path}", daemon=True).start()
+    try:
+        return await asyncio.wait_for(opened, OPEN_TIMEOUT_S)
+    except TimeoutError:
+        raise LinkTimeout(
+            LinkFault.STUCK, f"{path} does not open: unplug its USB adapter and plug it in again"
+        ) from None
+
+
+def _open(path: str, line: LineSettings) -> serial.Serial:
+    try:
+        if not stat.S_ISCHR(os.stat(path).st_mode):  # noqa: PTH116 - a device node, not a file of ours
+            raise LinkLost(LinkFault.NOT_A_PORT, f"{path} is not a serial port: correct `port` in the YAML")
+        return serial.Serial(
+            path,
+            baudrate=line.baud,
+            bytesize=line.data_bits,
+            parity=_PARITY[line.parity],
+            stopbits=line.stop_bits,
+            xonxoff=line.flow_control == "xonxoff",
+            rtscts=line.flow_control == "rtscts",
+            timeout=0,
+            write_timeout=0,
+            exclusive=True,
+        )
+    except (OSError, termios.error) as error:
+        raise _why_it_does_not_open(path, error) from error
+
+
+def _why_it_does_not_open(path: str, error: Exception) -> LinkLost:
+    """Tell the causes apart by errno; pyserial hides it in the arguments or in the cause of its own exception."""
+    number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
+    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO):
+        return LinkLost(LinkFault.PORT_ABSENT, f"{path} is not there: is the device's cable plugged in?")
+    if number in (errno.EBUSY, errno.EAGAIN):
+        return LinkLost(LinkFault.PORT_BUSY, f"{path} is held by another program: stop that one (see: fuser {path})")
+    if number in (errno.EACCES, errno.EPERM):
+        return LinkLost(LinkFault.PORT_DENIED, f"{path} may not be opened: the service's group needs it (udev rule)")
+    return LinkLost(LinkFault.NOT_A_PORT, f"{path} does not open as a serial port: correct `port` in the YAML")
