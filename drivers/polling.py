@@ -5,6 +5,10 @@ from __future__ import annotations
 from drivers import models
 from drivers.contract import Driver, Event, Notice, Rejected, Step
 
+_NO_ANSWER = Notice(
+    "no_answer", "the device did not answer: is it on, is this its port, are the line settings its own?"
+)
+
 
 class Polling:
     """Writes `request` at once, then `plan.interval_s` after the last one, but never before the answer is there.
@@ -40,11 +44,7 @@ class Polling:
         events: tuple[Event, ...] = step.events
         write = step.write
         if self._answer_by is not None and now >= self._answer_by:
-            events += (
-                Notice(
-                    "no_answer", "the device did not answer: is it on, is this its port, are the line settings its own?"
-                ),
-            )
+            events += (_NO_ANSWER,)
             self._answer_by = None
             self._ask_at = now
         if self._answer_by is None and (self._ask_at is None or now >= self._ask_at):

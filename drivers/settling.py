@@ -138,7 +138,7 @@ class Settling:
         lone, count = self._candidate, self._unconfirmed
         events = self._drop_candidate()
         if lone is not None and count and self._rule.lone == "recall":
-            events = [_SETTLING] * (count - 1) + [_flagged(lone, "stored", "single_packet")]
+            events = [*[_SETTLING] * (count - 1), _flagged(lone, "stored", "single_packet")]
         self._told = None
         self._told_by_kind = {}
         self._in_doubt = False

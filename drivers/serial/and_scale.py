@@ -1,7 +1,7 @@
 """A&D scales and indicators, standard format, device-initiated or by the PRINT key; the line is set on the device.
 
 A frame: header, comma, signed number right-aligned with leading zeros, unit right-aligned, CR LF:
-    ST,+00082.35 kg     ST stable · US unstable · QT counting (stable) · OL out of range: all nines, so the header decides
+    ST,+00082.35 kg     ST stable · US unstable · QT counting · OL out of range: all nines, so the header decides
 The number has 9 characters with its sign and the unit 3; in format 2 of the HV-WP and HW-WP they have 7 and 2.
 ST stands before % and pieces too: the unit decides whether it is a weight. There is no checksum.
 
