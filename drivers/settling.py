@@ -11,8 +11,9 @@ Laws:
 3. Without a break, another weight is another reading (a parent, then the parent with the child). The same
    weight with something new beside it (a height keyed in later) tells only what is new.
 4. Where it cannot be told whether there was a break (the model's `doubts`; a stream that was joined in its
-   middle; a unit that changed while the load stayed), an equal value is told once more with the flag
-   `possible_repeat`. Whoever receives it compares it with the last reading and holds it if it is equal.
+   middle; a unit that changed while the load stayed; a silence in which someone keyed in a height, after which
+   the same weight comes with it), an equal value is told once more with the flag `possible_repeat`. Whoever
+   receives it compares it with the last reading and holds it if it is equal.
 5. One event in, one event out: a frame that is no reading of its own goes out as a notice once its fate is known:
    `settling` (an equal one followed and settled it), `repeat` (told already), `unsettled` (others followed).
 """
@@ -40,6 +41,7 @@ class Settling:
         self._unconfirmed = 0  # frames equal to the candidate that have had no event yet
         self._told: Sample | None = None
         self._told_by_kind: Mapping[str, Measurement] = {}
+        self._before_silence: Sample | None = None
         self._in_doubt = True  # until the first break: who opens a port may join a stream in its middle
         self._heard_at: float | None = None
 
@@ -74,7 +76,10 @@ class Settling:
         if self._heard_at is None or now < self._heard_at + self._rule.silence_s:
             return []
         self._heard_at = None
-        return self._break()
+        told = self._told
+        events = self._break()
+        self._before_silence = told
+        return events
 
     def _settle_all(self, events: Iterable[Event]) -> list[Event]:
         settled: list[Event] = []
@@ -110,6 +115,7 @@ class Settling:
         told, in_doubt = self._told, self._in_doubt
         by_kind = {m.kind: m for m in frame.measurements}
         if told is None:
+            in_doubt = in_doubt or _completes(frame, self._before_silence)
             self._remember(frame, by_kind)
             return _flagged(frame, "possible_repeat") if in_doubt else frame
         load = frame.measurements[0]
@@ -139,7 +145,7 @@ class Settling:
         events = self._drop_candidate()
         if lone is not None and count and self._rule.lone == "recall":
             events = [*[_SETTLING] * (count - 1), _flagged(lone, "stored", "single_packet")]
-        self._told = None
+        self._told = self._before_silence = None
         self._told_by_kind = {}
         self._in_doubt = False
         return events
@@ -152,6 +158,14 @@ def _says_the_same(one: Sample, other: Sample) -> bool:
         and one.modifiers == other.modifiers
         and one.device_user == other.device_user
     )
+
+
+def _completes(frame: Sample, before: Sample | None) -> bool:
+    """Whether a frame says the load of `before` again, with something more beside it."""
+    if before is None:
+        return False
+    same_load = frame.measurements[0] == before.measurements[0] and frame.modifiers == before.modifiers
+    return same_load and len(frame.measurements) > len(before.measurements)
 
 
 def _flagged(sample: Sample, *flags: str) -> Sample:

@@ -23,10 +23,11 @@ LONGEST_FRAME = 17
 LIMIT = 256
 
 _FRAME = re.compile(
-    rb"(?P<header>ST|US|QT|OL),"
+    rb"(?P<header>ST|US|QT),"
     rb"(?:(?P<number>[+-][0-9.]{8})(?P<unit>[ A-Za-z%]{3})|(?P<number2>[+-][0-9.]{6})(?P<unit2>[ A-Za-z%]{2}))"
     rb"\r\n\Z"
 )
+_OUT_OF_RANGE = re.compile(rb"OL,[+-][0-9.E+]{6,10}[ A-Za-z%]{0,3}\r\n\Z")  # some send +9999999E+19
 _NUMBER = re.compile(rb"[+-][0-9]+(?:\.[0-9]+)?")
 _UNITS = {b"kg": "kg", b"g": "g", b"lb": "[lb_av]", b"oz": "[oz_av]"}
 _NOT_A_WEIGHT = {b"PC", b"pc", b"pcs", b"PCS", b"%"}
@@ -63,18 +64,20 @@ def driver(model: DeviceModel) -> Driver:
 
 def _line(line: bytes) -> list[Event]:
     """Answer a line's event. Noise may stand before a frame, never within it: the frame has the line's end."""
-    found = _FRAME.search(line)
+    found = _FRAME.search(line) or _OUT_OF_RANGE.search(line)
     if found is None:
         return [Rejected("bad_frame", line)]
-    event = _decode(found[0], found["header"], found["number"] or found["number2"], found["unit"] or found["unit2"])
+    event = _decode(found)
     return [Rejected("noise", line[: found.start()]), event] if found.start() else [event]
 
 
-def _decode(frame: bytes, header: bytes, number: bytes, padded_unit: bytes) -> Event:
-    unit = padded_unit.lstrip(b" ")
-    if header == b"OL":
-        code = "underload" if number.startswith(b"-") else "overload"
+def _decode(found: re.Match[bytes]) -> Event:
+    frame, fields = found[0], found.groupdict()
+    if frame.startswith(b"OL"):  # before the number: it is all nines, or has an exponent and no unit
+        code = "underload" if frame.startswith(b"OL,-") else "overload"
         return Notice(code, "the load is outside what the scale can measure", frame)
+    header, number = fields["header"], fields["number"] or fields["number2"]
+    unit = (fields["unit"] or fields["unit2"]).lstrip(b" ")
     if header == b"QT" or unit in _NOT_A_WEIGHT:
         return Notice("not_a_weight", "the scale counts or compares; set it to weighing", frame)
     if unit not in _UNITS:

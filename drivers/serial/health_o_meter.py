@@ -30,6 +30,7 @@ _START_CONTINUED = b"6R\x1b"
 _END = b"\x1bE"
 _UNITS = {b"c": ("[lb_av]", "[in_i]"), b"m": ("kg", "cm")}
 _NUMBER = re.compile(rb"[0-9]{1,4}\.[0-9]{1,3}")
+_NUMBER_BESIDE = re.compile(rb"[0-9]{1,4}(?:\.[0-9]{1,3})?")  # a ProPlus manual prints a BMI without a point
 _ID = re.compile(rb"[\x20-\x7e]{10}")
 _FIELDS = frozenset(b"IWHBTN")
 
@@ -87,7 +88,7 @@ class HealthOMeter:
             return "bad_id"
         optional = b"HBT" if self._trust_height else b"T"
         numbers = {letter: fields[letter] for letter in b"W" + optional if letter in fields}
-        if not all(_NUMBER.fullmatch(text) for text in numbers.values()):
+        if not all((_NUMBER_BESIDE if key in b"HB" else _NUMBER).fullmatch(text) for key, text in numbers.items()):
             return "bad_number"
         weight_unit, height_unit = units
         values = {letter: Decimal(text.decode("ascii")) for letter, text in numbers.items()}

@@ -30,10 +30,11 @@ _WEIGHT = re.compile(
     rb"S (?P<status>[SD]) {1,10}(?P<number>-?[0-9]{1,9}(?:\.[0-9]{1,7})?) (?P<unit>[A-Za-z%]{1,5}) ?\r\n\Z"
 )
 _STATE = re.compile(rb"(?:S (?P<state>[-+IL])|(?P<error>E[STL]))\r\n\Z")
+_ERROR = re.compile(rb"S S +Error [0-9]{1,4}[a-z]?\r\n\Z")  # the device's own fault, sent with a stable status
 _UNITS = {b"kg": "kg", b"g": "g", b"lb": "[lb_av]", b"oz": "[oz_av]"}
 _NOTICES = {
     b"I": ("busy", "the load did not come to rest, or the scale is busy"),
-    b"L": ("syntax_error", "the scale does not understand the request"),
+    b"L": ("parameter_error", "the scale does not understand the request"),
     b"+": ("overload", "the load is above what the scale can measure"),
     b"-": ("underload", "the load is below what the scale can measure"),
     b"ES": ("syntax_error", "the scale does not know the request"),
@@ -73,7 +74,7 @@ def driver(model: DeviceModel) -> Driver:
 
 def _line(line: bytes) -> list[Event]:
     """Answer a line's event. Noise may stand before a reply, never within it: the reply has the line's end."""
-    found = _WEIGHT.search(line) or _STATE.search(line)
+    found = _WEIGHT.search(line) or _STATE.search(line) or _ERROR.search(line)
     if found is None:
         return [Rejected("unknown_reply", line)]
     event = _decode(found)
@@ -82,7 +83,9 @@ def _line(line: bytes) -> list[Event]:
 
 def _decode(found: re.Match[bytes]) -> Event:
     reply, fields = found[0], found.groupdict()
-    if "status" not in fields:
+    if found.re is _ERROR:
+        return Notice("device_error", "the scale reports a fault of its own: see its display", reply)
+    if found.re is _STATE:
         code, detail = _NOTICES[fields["state"] or fields["error"]]
         return Notice(code, detail, reply)
     if fields["unit"] not in _UNITS:

@@ -1,0 +1,75 @@
+"""The catalogue of device models and the limits of plausibility: data files, read one at a time when asked for.
+
+Installed, they stand under sys.prefix/share/vitals-gateway/config; in a checkout, in config/ beside the package.
+A site's own folder of models (`models_dir` in the YAML) wins over the packaged row of the same name.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from drivers.models import DeviceModel
+from gateway.problems import Problem, Report, shown_path, unknown_model
+from gateway.ranges import Ranges
+
+_Row = TypeVar("_Row", DeviceModel, Ranges)
+
+
+class CatalogueError(Exception):
+    """A data file is absent or wrong: `problems` has every place, `str()` one line for each."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def data_folder() -> Path:
+    """Answer the folder of the packaged data files."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "config"
+    return Path(sys.prefix) / "share" / "vitals-gateway" / "config"
+
+
+def model_names(extra: Path | None = None) -> list[str]:
+    """Answer the names of all models, sorted: packaged, and those of the site's folder `extra`."""
+    return sorted({file.stem for folder in _folders(extra) for file in _yaml_files(folder)})
+
+
+def load_model(name: str, extra: Path | None = None) -> DeviceModel:
+    """Read one model's row, the site's before the packaged one; raises CatalogueError."""
+    for folder in _folders(extra):
+        for file in _yaml_files(folder):
+            if file.stem == name:  # compared, never joined: a name cannot lead out of the folder
+                return _load(file, DeviceModel)
+    names = model_names(extra)
+    where = extra or data_folder() / "devices"
+    raise CatalogueError((Problem(shown_path(where), 1, 1, "(file)", unknown_model(name, names)),))
+
+
+def load_ranges(file: Path | None = None) -> Ranges:
+    """Read the limits of plausibility, the packaged ones where `file` is None; raises CatalogueError."""
+    return _load(file or data_folder() / "ranges.yaml", Ranges)
+
+
+def _folders(extra: Path | None) -> list[Path]:
+    packaged = data_folder() / "devices"
+    return [packaged] if extra is None else [extra, packaged]
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    try:
+        return [file for file in folder.iterdir() if file.suffix == ".yaml"]
+    except OSError:
+        return []  # an absent models_dir is gateway/config_rules.py's to report; an absent catalogue has no names
+
+
+def _load(file: Path, shape: type[_Row]) -> _Row:
+    report = Report(file)
+    report.read()
+    row = report.validated(shape)
+    if row is None or report.problems:
+        raise CatalogueError(tuple(report.problems))
+    return row

@@ -1,0 +1,193 @@
+"""The command line: `vitals-gateway`. What a command needs is imported when that command is used.
+
+Exit statuses: 0 done, 1 failed, 3 no sample in what was decoded, 64 wrong usage, 78 bad configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+OK, FAILED, NO_SAMPLE, USAGE, BAD_CONFIG = 0, 1, 3, 64, 78
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and answer its exit status."""
+    given = _parser().parse_args(arguments)
+    command = given.command
+    if command == "run":
+        return _run(given.config, given.log_level)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `vitals-gateway models | head` is no error
+    if command == "check":
+        return _check(given.file)
+    if command == "status":
+        return _status(json=given.json)
+    if command == "models":
+        return _models(given.models_dir, json=given.json)
+    if command == "decode":
+        return _decode(given)
+    if command == "simulate":
+        return _simulate(given)
+    return _demo(given.seconds, json=given.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="vitals-gateway", description="Brings an exam room's vitals to the chart system.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="the service, in the foreground")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE")
+    run.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+    check = commands.add_parser("check", help="validate a configuration; one line a problem")
+    check.add_argument("file", type=Path, metavar="FILE")
+
+    status = commands.add_parser("status", help="ask the running service how it stands")
+    status.add_argument("--json", action="store_true")
+
+    models = commands.add_parser("models", help="the device catalogue")
+    models.add_argument("--json", action="store_true")
+    models.add_argument("--models-dir", type=Path, metavar="DIR", help="a site's own models")
+
+    decode = commands.add_parser("decode", help="what the codec makes of captured bytes")
+    what = decode.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model")
+    what.add_argument("--driver")
+    decode.add_argument("--models-dir", type=Path, metavar="DIR", help="a site's own models")
+    where = decode.add_mutually_exclusive_group()
+    where.add_argument("--characteristic", metavar="UUID16")
+    where.add_argument("--advertisement", metavar="UUID16")
+    source = decode.add_mutually_exclusive_group(required=True)
+    source.add_argument("--hex", metavar="HEX")
+    source.add_argument("--file", type=Path, metavar="FILE", help="the bytes themselves")
+
+    simulate = commands.add_parser("simulate", help="serve one simulated device")
+    simulate.add_argument("model", metavar="MODEL")
+    simulate.add_argument("--set", action="append", default=[], metavar="KIND=VALUE", dest="settings")
+    simulate.add_argument("--story", type=Path, metavar="FILE")
+    simulate.add_argument("--fault", action="append", default=[], metavar="NAME", dest="faults")
+
+    demo = commands.add_parser("demo", help="the main job, with nothing configured")
+    demo.add_argument("--seconds", type=float, default=60.0, metavar="N")
+    demo.add_argument("--json", action="store_true", help="the payloads, one a line")
+    return parser
+
+
+def _run(config: Path, log_level: str) -> int:
+    from gateway import log
+    from gateway.config import load
+
+    log.configure(log_level)
+    loaded = load(config)
+    for problem in loaded.problems:
+        print(problem, file=sys.stderr)
+    if loaded.settings is None:
+        return BAD_CONFIG
+    from gateway import runner
+
+    return runner.run(loaded.settings)
+
+
+def _check(file: Path) -> int:
+    from gateway.config import load
+
+    loaded = load(file)
+    for problem in loaded.problems:
+        print(problem)
+    return BAD_CONFIG if loaded.settings is None else OK
+
+
+def _status(*, json: bool) -> int:
+    from gateway import control, inspect
+
+    try:
+        answer = control.ask(control.default_path(), "status")
+    except control.ControlError as error:
+        print(f"vitals-gateway: {error}", file=sys.stderr)
+        return FAILED
+    for line in inspect.status_lines(answer, json=json):
+        print(line)
+    return OK
+
+
+def _models(models_dir: Path | None, *, json: bool) -> int:
+    from gateway import inspect
+    from gateway.catalogue import CatalogueError
+
+    try:
+        for line in inspect.model_lines(models_dir, json=json):
+            print(line)
+    except CatalogueError as error:
+        print(f"vitals-gateway: {error}", file=sys.stderr)
+        return BAD_CONFIG
+    return OK
+
+
+def _decode(given: argparse.Namespace) -> int:
+    from gateway import inspect
+
+    try:
+        data = given.file.read_bytes() if given.file else bytes.fromhex(given.hex)
+        events = inspect.decoded(
+            data,
+            model=given.model,
+            driver=given.driver,
+            models_dir=given.models_dir,
+            attribute=given.characteristic or given.advertisement,
+        )
+    except inspect.UsageError as error:
+        print(f"vitals-gateway decode: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"vitals-gateway decode: {given.file}: {error.strerror}", file=sys.stderr)
+        return USAGE
+    except ValueError:
+        print("vitals-gateway decode: --hex takes pairs of hex digits, such as 53542c2b", file=sys.stderr)
+        return USAGE
+    for event in events:
+        print(inspect.event_line(event))
+    return OK if inspect.has_sample(events) else NO_SAMPLE
+
+
+def _simulate(given: argparse.Namespace) -> int:
+    import asyncio
+
+    from simulators.serve import serve
+
+    try:
+        asyncio.run(serve(given.model, given.settings, given.story, given.faults))
+    except (ValueError, OSError) as error:
+        print(f"vitals-gateway simulate: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return OK
+    return OK
+
+
+def _demo(seconds: float, *, json: bool) -> int:
+    import asyncio
+
+    from gateway.demo import DemoFailed, demo
+
+    try:
+        asyncio.run(demo(seconds, json=json))
+    except DemoFailed as error:
+        print(f"vitals-gateway demo: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return OK
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""What the gateway tells of itself: retained states, events, and the answer to `status`. Never a value of a vital."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from drivers.contract import Notice
+from gateway import states
+from gateway.clock import Clock
+from gateway.mqtt import Message
+from gateway.outbox import Outbox
+from gateway.payload import Origin, utc_text
+from gateway.publisher import Publisher
+from gateway.reading import Mode
+from gateway.settings import Device
+from gateway.supervisor import Supervisor
+
+DELAY_S = 0.25  # changes that come together go out as one state
+GATEWAY_STATE_S = 60.0
+
+
+class Health:
+    """Publishes states when they change; the parts call it on the event loop."""
+
+    def __init__(self, origin: Origin, config_hash: str, clock: Clock, outbox: Outbox) -> None:
+        self._origin = origin
+        self._config_hash = config_hash
+        self._clock = clock
+        self._outbox = outbox
+        self._started_at = clock.now().utc
+        self._changed: set[str] = set()
+        self._flush: asyncio.TimerHandle | None = None
+        self._gateway_changed = asyncio.Event()
+        self._publisher: Publisher | None = None
+        self._supervisors: Mapping[str, Supervisor] = {}
+
+    def attach(self, publisher: Publisher, supervisors: Mapping[str, Supervisor]) -> None:
+        """Take the parts that are to be told of; each begins with a state."""
+        self._publisher = publisher
+        self._supervisors = supervisors
+        for device in supervisors:
+            self.device_changed(device)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that hold a retained state of this configuration."""
+        return [
+            states.gateway_topic(self._origin),
+            *(states.device_topic(self._origin, device) for device in self._supervisors),
+        ]
+
+    def farewell(self, reason: str, at: datetime | None = None) -> Message:
+        """Answer the offline state: `connection_lost` is the will's reason, whose time nobody can know."""
+        payload = states.gateway_state(
+            self._origin,
+            state="offline",
+            at=at,
+            reason=reason,
+            config_hash=self._config_hash,
+            started_at=self._started_at,
+        )
+        return Message(states.gateway_topic(self._origin), payload)
+
+    # ---- what the parts call -------------------------------------------------------------------------------------
+
+    def device_changed(self, device: str) -> None:
+        """Tell a device's state, soon."""
+        self._changed.add(device)
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(DELAY_S, self._publish_device_states)
+
+    def broker_changed(self) -> None:
+        """Tell the gateway's state, soon."""
+        self._gateway_changed.set()
+
+    def event(self, device: Device, notice: Notice, mode: Mode) -> None:
+        """Tell what a device said that is not a reading."""
+        payload = states.event(
+            self._origin,
+            device_id=device.id,
+            model=device.model_name,
+            code=notice.code,
+            at=self._clock.now().utc,
+            mode=mode,
+            detail=notice.detail,
+        )
+        if self._publisher is not None:
+            self._publisher.publish_event(states.event_topic(self._origin), payload)
+
+    # ---- what it tells -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tell the gateway's state when it changes, and every GATEWAY_STATE_S."""
+        while self._publisher is not None:
+            self._gateway_changed.clear()
+            outbox = await self._outbox.state()
+            now = self._clock.now().utc
+            payload = states.gateway_state(
+                self._origin,
+                state="online",
+                at=now,
+                reason=outbox.trouble,
+                config_hash=self._config_hash,
+                clock=self._clock.quality,
+                started_at=self._started_at,
+                outbox_depth=outbox.depth + outbox.held_back,
+                outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
+                held=sum(supervisor.status.held for supervisor in self._supervisors.values()),
+                not_kept=outbox.not_kept,
+            )
+            self._publisher.publish_state(states.gateway_topic(self._origin), payload)
+            try:
+                await asyncio.wait_for(self._gateway_changed.wait(), GATEWAY_STATE_S)
+            except TimeoutError:
+                continue
+
+    def _publish_device_states(self) -> None:
+        self._flush = None
+        changed, self._changed = self._changed, set()
+        if self._publisher is None:
+            return
+        for device in changed:
+            supervisor = self._supervisors[device]
+            status = supervisor.status
+            payload = states.device_state(
+                self._origin,
+                device_id=device,
+                model=supervisor.device.model_name,
+                state=status.state,
+                at=self._clock.now().utc,
+                reason=status.reason,
+                detail=status.detail,
+                last_seen=status.last_seen,
+                last_reading_id=status.last_reading_id,
+                held=status.held,
+                last_held_reason=status.last_held_reason,
+                counts=status.counts,
+            )
+            self._publisher.publish_state(states.device_topic(self._origin, device), payload)
+
+    async def status(self) -> dict[str, object]:
+        """Answer the whole of it, for the control socket."""
+        outbox = await self._outbox.state()
+        now = self._clock.now().utc
+        broker = None if self._publisher is None else self._publisher.state
+        return {
+            "gateway": {
+                "id": self._origin.gateway_id,
+                "version": self._origin.version,
+                "started_at": utc_text(self._started_at),
+                "at": utc_text(now),
+                "config_hash": self._config_hash,
+                "clock": self._clock.quality.value,
+                "stream": str(self._origin.stream),
+            },
+            "broker": None
+            if broker is None
+            else {
+                "connected_to": broker.connected_to,
+                "trouble": broker.trouble,
+                "blocked": broker.blocked,
+                "delivered": broker.delivered,
+                "events_dropped": broker.events_dropped,
+            },
+            "outbox": {
+                "depth": outbox.depth,
+                "oldest_age_s": _age(outbox.oldest_kept_at, now),
+                "parked": outbox.parked,
+                "held_back": outbox.held_back,
+                "not_kept": outbox.not_kept,
+                "trouble": outbox.trouble,
+            },
+            "devices": {device: _device(supervisor) for device, supervisor in self._supervisors.items()},
+        }
+
+
+def _device(supervisor: Supervisor) -> dict[str, object]:
+    status = supervisor.status
+    return {
+        "model": supervisor.device.model_name,
+        "port": supervisor.device.port,
+        "state": status.state,
+        "reason": status.reason,
+        "detail": status.detail,
+        "last_seen": utc_text(status.last_seen),
+        "last_reading_id": None if status.last_reading_id is None else str(status.last_reading_id),
+        "readings": status.readings,
+        "held": status.held,
+        "last_held_reason": status.last_held_reason,
+        "counts": {
+            "frames": status.counts.frames,
+            "samples": status.counts.samples,
+            "notices": status.counts.notices,
+            "rejected": dict(status.counts.rejected),
+        },
+    }
+
+
+def _age(kept_at: float | None, now: datetime) -> float | None:
+    return None if kept_at is None else round(max(0.0, now.timestamp() - kept_at), 3)

@@ -1,0 +1,118 @@
+"""What the commands `decode`, `models` and `status` show: lines for people, or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import simplejson
+
+from drivers import registry
+from drivers.contract import Event, Measurement, Notice, Sample
+from drivers.models import Quirks
+from gateway.catalogue import CatalogueError, load_model, model_names
+
+
+class UsageError(Exception):
+    """What was asked for cannot be answered; `str()` says what can."""
+
+
+def decoded(
+    data: bytes, *, model: str | None, driver: str | None, models_dir: Path | None, attribute: str | None
+) -> list[Event]:
+    """Answer what the codec makes of the bytes, before any settling. Raises UsageError."""
+    quirks = Quirks()
+    name = driver
+    if model is not None:
+        try:
+            row = load_model(model, models_dir)
+        except CatalogueError as error:
+            raise UsageError(str(error)) from None
+        name, quirks = row.driver, row.quirks
+    if name is None or name not in registry.names():
+        raise UsageError(f"there is no driver {name!r}; the drivers are: {', '.join(registry.names())}")
+    if attribute is not None:
+        raise UsageError(f"{name} reads a serial line: it has no characteristic and no advertisement")
+    codec = registry.codec(name, quirks)
+    return [*codec.feed(data), *codec.flush()]
+
+
+def has_sample(events: Sequence[Event]) -> bool:
+    """Answer whether at least one sample came out."""
+    return any(isinstance(event, Sample) for event in events)
+
+
+def event_line(event: Event) -> str:
+    """Answer one event as contract.md section 1 shows it."""
+    members: dict[str, object]
+    if isinstance(event, Sample):
+        members = {
+            "event": "sample",
+            "measurements": [_measurement(measurement) for measurement in event.measurements],
+            "flags": list(event.flags),
+            "device_time": None if event.device_time is None else event.device_time.isoformat(),
+            "device_user": event.device_user,
+            "modifiers": {name: _measurement(measurement) for name, measurement in event.modifiers.items()},
+        }
+    elif isinstance(event, Notice):
+        members = {"event": "notice", "code": event.code, "detail": event.detail}
+    else:
+        members = {"event": "rejected", "reason": event.reason, "raw": event.raw.hex()}
+    return simplejson.dumps(members, ensure_ascii=False)
+
+
+def model_lines(models_dir: Path | None, *, json: bool) -> Iterator[str]:
+    """Answer the catalogue. Raises CatalogueError."""
+    rows = [(name, load_model(name, models_dir)) for name in model_names(models_dir)]
+    if json:
+        yield simplejson.dumps(
+            [
+                {
+                    "model": name,
+                    "maker": row.maker,
+                    "name": row.model,
+                    "kind": row.kind,
+                    "link": row.link,
+                    "driver": row.driver,
+                    "evidence": row.evidence,
+                    "sources": row.sources,
+                    "notes": row.notes,
+                }
+                for name, row in rows
+            ],
+            ensure_ascii=False,
+            indent=2,
+        )
+        return
+    header = ("model", "kind", "link", "driver", "evidence")
+    table = [header, *((name, row.kind, row.link, row.driver, ", ".join(row.evidence)) for name, row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(header))]
+    for line in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
+    """Answer how the service stands: the room at a glance, without values."""
+    if json:
+        yield simplejson.dumps(answer, ensure_ascii=False, indent=2)
+        return
+    gateway, broker, outbox = answer["gateway"], answer["broker"], answer["outbox"]
+    yield f"{gateway['id']}  version {gateway['version']}  clock {gateway['clock']}  since {gateway['started_at']}"
+    yield f"broker  {broker['connected_to'] or 'away: ' + str(broker['trouble'])}"
+    for topic, reason in broker["blocked"].items():
+        yield f"        {topic}: {reason}"
+    waiting = f"{outbox['depth']} waiting"
+    if outbox["oldest_age_s"] is not None:
+        waiting += f", the oldest for {outbox['oldest_age_s']:.0f} s"
+    yield f"outbox  {waiting}, {outbox['parked']} parked{', ' + outbox['trouble'] if outbox['trouble'] else ''}"
+    for name, device in answer["devices"].items():
+        seen = f", last heard {device['last_seen']}" if device["last_seen"] else ""
+        counts = f"{device['readings']} readings, {device['held']} held"
+        yield f"{name}  {device['state']}: {device['reason'] or 'well'}{seen}; {counts}"
+        if device["detail"]:
+            yield f"        {device['detail']}"
+
+
+def _measurement(measurement: Measurement) -> dict[str, str]:
+    return {"kind": measurement.kind, "value": format(measurement.value, "f"), "unit": measurement.unit}

@@ -1,0 +1,244 @@
+"""One connection to one broker, from CONNECT to its end: the only importer of paho.
+
+A connection is used once. When it ends, what was not acknowledged is still in the outbox, and the publisher opens
+another: nothing is queued in here, so nothing can be sent twice by two queues or lost between them.
+
+Connecting (DNS, TCP, TLS) and sending run in threads; paho's callbacks only hand over to the event loop.
+Nothing here takes a lock around `publish` that a callback takes too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+KEEPALIVE_S = 20
+CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
+OPEN_TIMEOUT_S = 12.0  # of all of them: a resolver may hang for longer than a socket
+
+SUCCESS = 0x00
+NO_MATCHING_SUBSCRIBERS = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker listens."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who we are to the broker. `protocol` is 5 or 4 (3.1.1)."""
+
+    client_id: str
+    protocol: int = 5
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A retained message that speaks for us when we are gone."""
+
+    topic: str
+    payload: bytes
+
+
+class BrokerAway(Exception):
+    """No broker answers there, or not as one: try again later. `str()` says what to look at."""
+
+
+class BrokerRefused(Exception):
+    """The broker answers and does not let us in: IT has to change something. `str()` says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a connection ended: the reason code, if the broker said one, and words."""
+
+    code: int
+    reason: str
+
+
+class Connection:
+    """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over."""
+
+    def __init__(
+        self, address: Address, login: Login, will: Message, window: int, on_puback: Callable[[int, int], None]
+    ) -> None:
+        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.receive_maximum = window
+        self.maximum_packet_size: int | None = None
+        self._loop = asyncio.get_running_loop()
+        self._connected: asyncio.Future[None] = self._loop.create_future()
+        self._address = address
+        self._login = login
+        self._on_puback = on_puback
+        self._abandoned = False
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=login.client_id,
+            protocol=MQTTv5 if login.protocol == 5 else MQTTv311,
+            clean_session=None if login.protocol == 5 else True,
+            reconnect_on_failure=False,
+        )
+        self._client.connect_timeout = CONNECT_TIMEOUT_S
+        self._client.max_inflight_messages_set(window)
+        self._client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if login.username is not None:
+            self._client.username_pw_set(login.username, login.password)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._properties = _publish_properties() if login.protocol == 5 else None
+
+    @classmethod
+    async def open(
+        cls, address: Address, login: Login, will: Message, window: int, on_puback: Callable[[int, int], None]
+    ) -> Connection:
+        """Connect and be let in. Raises BrokerAway, BrokerRefused."""
+        connection = cls(address, login, will, window, on_puback)
+        threading.Thread(target=connection._connect, name=f"connect {address}", daemon=True).start()
+        try:
+            await asyncio.wait_for(connection._connected, OPEN_TIMEOUT_S)
+        except TimeoutError:
+            raise BrokerAway(
+                f"{address} does not answer: is it the broker's address, does a firewall drop it?"
+            ) from None
+        finally:
+            if connection._connected.cancelled() or connection._connected.exception():
+                connection._abandoned = True
+                connection.close()
+        return connection
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Hand a message to the network thread, QoS 1; answer the packet identifier that its PUBACK will bear."""
+        return self._client.publish(topic, payload, qos=1, retain=retain, properties=self._properties).mid
+
+    def close(self) -> None:
+        """Say DISCONNECT: the broker then keeps the will to itself."""
+        self._client.disconnect()
+
+    # ---- paho's threads ------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        login = self._login
+        try:
+            if self._address.tls:
+                context = ssl.create_default_context(cafile=login.ca_file)
+                context.minimum_version = ssl.TLSVersion.TLSv1_2
+                if login.client_cert_file is not None:
+                    context.load_cert_chain(login.client_cert_file, login.client_key_file)
+                self._client.tls_set_context(context)
+            if login.protocol == 5:
+                self._client.connect(self._address.host, self._address.port, KEEPALIVE_S, clean_start=True)
+            else:
+                self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
+        except OSError as error:
+            self._tell(_fail, self._connected, _why_away(self._address, error))
+        else:
+            if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
+                self._client.disconnect()
+            else:
+                self._client.loop_start()
+
+    def _on_connect(
+        self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self._tell(_fail, self._connected, _why_refused(self._address, code))
+            return
+        receive_maximum = getattr(properties, "ReceiveMaximum", None)
+        if receive_maximum is not None:
+            self.receive_maximum = min(self.receive_maximum, receive_maximum)
+        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
+        self._tell(_settle, self._connected, None)
+
+    def _on_disconnect(
+        self, _client: Client, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        ended = Ended(code.value, f"{self._address} hung up: {code.getName()}")
+        self._tell(_fail, self._connected, BrokerAway(ended.reason))
+        self._tell(_settle, self.ended, ended)
+
+    def _on_publish(
+        self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self._tell(self._on_puback, mid, code.value)
+
+    def _tell(self, then: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(then, *arguments)
+        except RuntimeError:
+            return  # the loop has ended: what was not marked as delivered goes out again at the next start
+
+
+def _publish_properties() -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    properties.PayloadFormatIndicator = 1
+    properties.ContentType = "application/json"
+    return properties
+
+
+def _why_away(address: Address, error: OSError) -> BrokerAway:
+    if isinstance(error, socket.gaierror):
+        return BrokerAway(f"{address.host} has no address: check the name in broker.url, and the DNS of this network")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BrokerAway(
+            f"{address} shows a certificate that is not trusted ({error.verify_message}):"
+            " check broker.ca_file, the name in broker.url and this machine's clock"
+        )
+    if isinstance(error, ssl.SSLError):
+        return BrokerAway(f"{address} and this gateway find no common TLS ({error.reason}): is it the TLS port?")
+    if isinstance(error, ConnectionRefusedError):
+        return BrokerAway(f"{address} refuses connections: is the broker running, is the port right?")
+    if isinstance(error, TimeoutError):
+        return BrokerAway(f"{address} does not answer: is it the broker's address, does a firewall drop it?")
+    return BrokerAway(
+        f"{address} cannot be reached ({error.strerror or error}): check the network and the files of broker"
+    )
+
+
+def _why_refused(address: Address, code: ReasonCode) -> BrokerRefused:
+    cures = {
+        0x84: "set broker.protocol to 3.1.1",
+        0x85: "it does not take our client id",
+        0x86: "check broker.username and the password file",
+        0x87: "check broker.username, the password file and the broker's access rules",
+        0x88: "it is not ready; we try again",
+        0x89: "it is busy; we try again",
+        0x8A: "it has banned this client",
+    }
+    return BrokerRefused(
+        f"{address} does not let us in ({code.getName()}): {cures.get(code.value, 'ask its operator')}"
+    )
+
+
+def _settle(future: asyncio.Future[object], value: object) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[object], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

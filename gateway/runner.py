@@ -1,0 +1,39 @@
+"""`vitals-gateway run`: the service in this process, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from gateway.catalogue import CatalogueError
+from gateway.config import ConfigError
+from gateway.control import default_path
+from gateway.service import Service, ServiceFailed
+from gateway.settings import Settings
+from gateway.store import OutboxError
+
+_log = logging.getLogger(__name__)
+
+OK, FAILED, BAD_CONFIG = 0, 1, 78
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; answer the exit status: 0 stopped, 78 bad configuration, 1 anything else."""
+    try:
+        asyncio.run(_serve(settings))
+    except (ConfigError, CatalogueError) as error:
+        _log.error("%s", error)
+        return BAD_CONFIG
+    except (OutboxError, ServiceFailed) as error:
+        _log.error("%s", error)
+        return FAILED
+    return OK
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Service(settings, control=default_path()).run(stop)

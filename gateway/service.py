@@ -1,0 +1,204 @@
+"""The service: the only file that knows all the parts. It starts them, watches them and stops them.
+
+What is alive: one task a device (supervisor.py), one for the broker (publisher.py), the outbox's thread, and the
+service's own chores. If one of them ends by itself the service stops with an error, and systemd starts it anew:
+nothing looks healthy while a part of it is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gateway import systemd
+from gateway.catalogue import load_ranges
+from gateway.clock import Clock
+from gateway.config import read_password
+from gateway.control import Control
+from gateway.health import Health
+from gateway.intake import Intake
+from gateway.mqtt import Address, Login
+from gateway.outbox import Outbox
+from gateway.payload import Origin
+from gateway.publisher import Publisher
+from gateway.reading import ClockQuality
+from gateway.settings import Settings
+from gateway.store import Row, Store
+from gateway.supervisor import Supervisor
+
+_log = logging.getLogger(__name__)
+
+CLOCK_S = 30.0
+PURGE_S = 3600.0
+DAY_S = 86400.0
+REMEMBERED = 8  # how many of a device's last readings are looked at for repeats after a start
+
+# Within the 5 s that stopping may take.
+STOP_DEVICES_S, STOP_BROKER_S, STOP_OUTBOX_S = 1.0, 1.5, 2.0
+
+
+class ServiceFailed(Exception):
+    """A part of the service ended by itself; `str()` says which and why."""
+
+
+class Service:
+    """The gateway of one room. `demo`: its readings are marked as a demonstration's."""
+
+    def __init__(self, settings: Settings, *, control: Path, demo: bool = False) -> None:
+        """Open the outbox and put the parts together. Raises OutboxError, ConfigError, CatalogueError."""
+        password = read_password(settings.broker)
+        ranges = load_ranges(settings.ranges)
+        self._settings = settings
+        self._clock = Clock()
+        self._outbox = Outbox(settings.outbox.path, self._on_kept)
+        origin = Origin(
+            settings.site, settings.room, version("vitals-gateway"), self._outbox.stream, settings.publish_raw
+        )
+        self._health = Health(origin, settings.config_hash, self._clock, self._outbox)
+        broker = settings.broker
+        self._publisher = Publisher(
+            [Address(url.host, url.port, url.tls) for url in broker.urls],
+            Login(
+                origin.gateway_id,
+                5 if broker.protocol == 5 else 4,
+                broker.username,
+                password,
+                broker.ca_file,
+                broker.client_cert_file,
+                broker.client_key_file,
+            ),
+            self._health.farewell("connection_lost"),
+            self._outbox,
+            self._health.broker_changed,
+        )
+        self._intakes = {device.id: Intake(device, origin, ranges, self._clock) for device in settings.devices}
+        self._supervisors = {
+            device.id: Supervisor(
+                device,
+                self._intakes[device.id],
+                self._outbox,
+                self._clock,
+                demo=demo,
+                on_change=self._health.device_changed,
+                on_event=self._health.event,
+            )
+            for device in settings.devices
+        }
+        self._control = Control(control, {"status": self._health.status})
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises ServiceFailed."""
+        await self._remember()
+        self._health.attach(self._publisher, self._supervisors)
+        await self._clear_what_is_gone()
+        await self._control.start()
+        devices = [asyncio.create_task(s.run(), name=f"device {id_}") for id_, s in self._supervisors.items()]
+        sender = asyncio.create_task(self._publisher.run(), name="publisher")
+        chores = [
+            asyncio.create_task(self._watch_clock(), name="clock"),
+            asyncio.create_task(self._health.run(), name="health"),
+            asyncio.create_task(self._purge(), name="purge"),
+            asyncio.create_task(self._feed_watchdog(), name="watchdog"),
+        ]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            watched: set[asyncio.Future[Any]] = {stopping, sender, self._outbox.ended, *devices, *chores}
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            failed = _what_failed([sender, *devices, *chores], self._outbox.ended)
+        finally:
+            systemd.notify("STOPPING=1")
+            await self._control.stop()
+            await _cancel([stopping, *chores])
+            await _within(STOP_DEVICES_S, _cancel(devices), "a device did not let go in time")
+            farewell = self._health.farewell("stopped", self._clock.now().utc)
+            await self._publisher.stop(farewell, STOP_BROKER_S)
+            await _cancel([sender])
+            await _within(STOP_OUTBOX_S, self._outbox.close(), "the disk did not answer in time")
+        if failed is not None:
+            raise ServiceFailed(failed)
+
+    def _on_kept(self, rows: list[Row]) -> None:
+        self._publisher.offer(rows)
+
+    async def _remember(self) -> None:
+        for device, intake in self._intakes.items():
+            for kept in await self._outbox.ask(_last_payloads(device)):
+                intake.remember(kept)
+
+    async def _clear_what_is_gone(self) -> None:
+        """A retained state of a device that the YAML names no more would stand at the broker for ever."""
+        topics = self._health.topics
+        for topic in await self._outbox.ask(lambda store: store.replace_retained(topics)):
+            self._publisher.clear_state(topic, self._forget_retained)
+
+    def _forget_retained(self, topic: str) -> None:
+        self._outbox.fetch(lambda store: store.forget_retained(topic), lambda _: None)
+
+    # ---- chores --------------------------------------------------------------------------------------------------
+
+    async def _watch_clock(self) -> None:
+        while True:
+            before = self._clock.quality
+            await asyncio.to_thread(self._clock.refresh)
+            if self._clock.quality is not before:
+                _log.info("the clock is %s", self._clock.quality)
+                self._health.broker_changed()
+            await asyncio.sleep(CLOCK_S)
+
+    async def _purge(self) -> None:
+        """Delete what was delivered keep_days ago; never by a clock that may be wrong by years."""
+        while True:
+            await asyncio.sleep(PURGE_S)
+            if self._clock.quality is ClockQuality.UNSYNCED:
+                continue
+            purge = partial(Store.purge, delivered_before=time.time() - self._settings.outbox.keep_days * DAY_S)
+            with suppress(sqlite3.Error):  # the outbox shows its own trouble
+                gone = await self._outbox.ask(purge)
+                while gone:  # in portions: readings that come meanwhile are kept between them
+                    gone = await self._outbox.ask(purge)
+
+    async def _feed_watchdog(self) -> None:
+        """Say that the loop turns. What the broker, the disk or a device does is no reason to be restarted."""
+        status = f"STATUS={len(self._supervisors)} devices, outbox {self._settings.outbox.path}"
+        ready = False
+        while True:
+            if not ready:  # systemd's queue may be full while forty services start
+                ready = systemd.notify("READY=1", status) or "NOTIFY_SOCKET" not in os.environ
+            systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(systemd.watchdog_interval() or DAY_S if ready else 0.1)
+
+
+def _last_payloads(device: str) -> Callable[[Store], list[bytes]]:
+    return lambda store: store.last_payloads(device, REMEMBERED)
+
+
+def _what_failed(tasks: Iterable[asyncio.Task[None]], outbox: asyncio.Future[None]) -> str | None:
+    """Answer which part ended by itself, or None."""
+    for name, part in [*((task.get_name(), task) for task in tasks), ("outbox", outbox)]:
+        if part.done():
+            error = part.exception()
+            _log.error("%s ended", name, exc_info=error)
+            return f"{name} ended by itself ({error or 'without an error'}): a defect in the gateway"
+    return None
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _within(limit_s: float, work: Awaitable[None], complaint: str) -> None:
+    try:
+        await asyncio.wait_for(work, limit_s)
+    except TimeoutError:
+        _log.warning("%s", complaint)

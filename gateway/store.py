@@ -1,0 +1,232 @@
+"""The outbox's tables: the only importer of sqlite3. One connection, used by one thread (outbox.py's).
+
+Laws:
+
+1. WAL and synchronous=FULL: what is committed is on the card before anyone hears of it, power cut or not.
+2. Sequence, exact bytes and row are one transaction. A sequence that did not commit was never given.
+3. Rows never change. What became of a row stands in a table of its own.
+4. secure_delete: a reading that is deleted is overwritten, in the database and, by the checkpoint, in the log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class OutboxError(Exception):
+    """The outbox cannot be used; `str()` says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A reading that is to be kept. `encode` makes its bytes once its sequence is known."""
+
+    id: UUID
+    revision: int
+    device: str
+    topic: str
+    encode: Callable[[int], bytes] = field(repr=False)
+    raw: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A reading that is kept: what is sent, and in which order."""
+
+    sequence: int
+    topic: str
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What became of a row: `delivered` or `parked`, and the reason code behind it."""
+
+    sequence: int
+    state: str
+    reason: str
+
+
+class Store:
+    """The open database. Every method may raise sqlite3.Error: the transaction is then rolled back."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = _lock(path)
+        try:
+            self._db = _open(path)
+            _migrate(self._db, path)
+            self.stream = self._load_stream()
+            self._next_sequence = self._load_next_sequence()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise OutboxError(f"{path} cannot be used as an outbox ({error}): check the disk and the file") from error
+        except OutboxError:
+            os.close(self._lock)
+            raise
+
+    def write(self, drafts: Sequence[Draft], marks: Iterable[Mark]) -> list[Row]:
+        """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none."""
+        now = time.time()
+        rows: list[Row] = []
+        sequence = self._next_sequence
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for draft in drafts:
+                payload = draft.encode(sequence)
+                inserted = self._db.execute(
+                    "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, revision) DO NOTHING",
+                    (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now),
+                ).rowcount
+                if inserted:
+                    self._db.execute("INSERT INTO delivery (sequence, state) VALUES (?, 'waiting')", (sequence,))
+                    rows.append(Row(sequence, draft.topic, payload))
+                    sequence += 1
+            self._db.executemany(
+                "UPDATE delivery SET state = ?, at = ?, reason = ? WHERE sequence = ? AND state = 'waiting'",
+                ((mark.state, now, mark.reason, mark.sequence) for mark in marks),
+            )
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._next_sequence = sequence
+        return rows
+
+    def waiting(self, after: int, limit: int, without: Sequence[str]) -> list[Row]:
+        """Answer at most `limit` undelivered rows behind sequence `after`, oldest first, without these topics."""
+        found = self._db.execute(
+            "SELECT reading.sequence, topic, payload FROM delivery JOIN reading USING (sequence)"
+            " WHERE state = 'waiting' AND delivery.sequence > ?"
+            " AND topic NOT IN (SELECT value FROM json_each(?)) ORDER BY delivery.sequence LIMIT ?",
+            (after, json.dumps(list(without)), limit),
+        )
+        return [Row(*row) for row in found]
+
+    def oldest_waiting(self, topic: str) -> Row | None:
+        """Answer the oldest undelivered row of one topic."""
+        found = self._db.execute(
+            "SELECT reading.sequence, topic, payload FROM delivery JOIN reading USING (sequence)"
+            " WHERE state = 'waiting' AND topic = ? ORDER BY delivery.sequence LIMIT 1",
+            (topic,),
+        ).fetchone()
+        return Row(*found) if found else None
+
+    def depth(self) -> tuple[int, float | None, int]:
+        """Answer (rows waiting, when the oldest of them was kept as seconds since 1970, rows parked)."""
+        waiting, oldest = self._db.execute(
+            "SELECT count(*), min(sequence) FROM delivery WHERE state = 'waiting'"
+        ).fetchone()
+        parked = self._db.execute("SELECT count(*) FROM delivery WHERE state = 'parked'").fetchone()[0]
+        kept_at = None
+        if oldest is not None:
+            kept_at = self._db.execute("SELECT kept_at FROM reading WHERE sequence = ?", (oldest,)).fetchone()[0]
+        return waiting, kept_at, parked
+
+    def last_payloads(self, device: str, limit: int) -> list[bytes]:
+        """Answer the bytes of the last readings that were kept of this device, the oldest first."""
+        found = self._db.execute(
+            "SELECT payload FROM reading WHERE device = ? ORDER BY sequence DESC LIMIT ?", (device, limit)
+        )
+        return [payload for (payload,) in found][::-1]
+
+    def replace_retained(self, topics: Iterable[str]) -> list[str]:
+        """Remember the topics that hold a retained message of ours; answer those that were known and are no more."""
+        current = set(topics)
+        known = {topic for (topic,) in self._db.execute("SELECT topic FROM retained")}
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("INSERT OR IGNORE INTO retained (topic) VALUES (?)", ((topic,) for topic in current))
+        self._db.execute("COMMIT")
+        return sorted(known - current)
+
+    def forget_retained(self, topic: str) -> None:
+        """Forget a topic whose retained message was cleared."""
+        self._db.execute("DELETE FROM retained WHERE topic = ?", (topic,))
+
+    def purge(self, delivered_before: float) -> int:
+        """Delete what was delivered before that time (seconds since 1970), overwritten; answer how many rows."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            gone = self._db.execute(
+                "DELETE FROM reading WHERE sequence IN"
+                " (SELECT sequence FROM delivery WHERE state = 'delivered' AND at < ? LIMIT 1000)",
+                (delivered_before,),
+            ).rowcount
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        if gone:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return gone
+
+    def close(self) -> None:
+        """Close; SQLite then folds the log into the database."""
+        self._db.close()
+        os.close(self._lock)
+
+    def _load_stream(self) -> UUID:
+        found = self._db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
+        if found:
+            return UUID(found[0])
+        stream = uuid4()
+        self._db.execute("INSERT INTO meta (name, value) VALUES ('stream', ?)", (str(stream),))
+        return stream
+
+    def _load_next_sequence(self) -> int:
+        found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'reading'").fetchone()
+        return (found[0] if found else 0) + 1
+
+
+def _lock(path: Path) -> int:
+    """Hold the outbox for this process alone: two writers would give one sequence twice."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OutboxError(
+            f"{path} cannot be written ({error.strerror}): give its folder to the service's user"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OutboxError(f"{path} is in use by another vitals-gateway: stop that one first") from None
+    return descriptor
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # SQLite's own files take this mode
+    os.close(descriptor)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db.execute("PRAGMA secure_delete = ON").fetchall()
+    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise OutboxError(f"{path} lies on a disk that cannot hold a write-ahead log: use a local disk")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, one numbered file after the other, each in its own transaction."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    steps = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
+    if version > len(steps):
+        raise OutboxError(
+            f"{path} was written by a newer vitals-gateway (schema {version}, this one knows {len(steps)}):"
+            " install that one again"
+        )
+    for number, step in enumerate(steps[version:], version + 1):
+        db.executescript(f"BEGIN IMMEDIATE;\n{step.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
