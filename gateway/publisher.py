@@ -35,7 +35,7 @@ from gateway.mqtt import (
     Message,
 )
 from gateway.outbox import Outbox
-from gateway.store import Row
+from gateway.store import Row, Store
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ class Publisher:
         self._behind = True
         self._asked: int | None = None  # the generation of the read that is under way
         self._generation = 0
+        self._fetches = 0
+        self._settled_meanwhile: dict[int, set[int]] = {}  # by fetch under way: what its answer may hold and is done
         self._blocked: dict[str, asyncio.TimerHandle] = {}
         self._probing: set[str] = set()
         self._cautious = False
@@ -240,7 +242,7 @@ class Publisher:
             self._in_flight[connection.publish(topic, payload)] = topic
         while len(self._in_flight) < window and self._ready:
             row = self._ready.popleft()
-            if row.topic not in self._blocked and row.sequence not in self._rows_in_flight:
+            if row.topic not in self._blocked:
                 self._send(connection, row)
         if self._behind and self._asked is None and len(self._ready) < READ_AHEAD // 2:
             self._read_on()
@@ -257,18 +259,32 @@ class Publisher:
         generation, after, blocked = self._generation, self._cursor, tuple(self._blocked)
         self._asked = generation
 
-        def take(rows: list[Row]) -> None:
+        def take(rows: list[Row], fresh: list[Row]) -> None:
             if generation != self._generation:
                 return  # asked before the last rewind
             self._asked = None
-            self._ready.extend(rows)
+            self._ready.extend(fresh)
             if rows:
                 self._cursor = rows[-1].sequence
             self._behind = len(rows) == READ_AHEAD
             self._pump()
             self._idle.set()
 
-        self._outbox.fetch(lambda store: store.waiting(after, READ_AHEAD, blocked), take)
+        self._fetch(lambda store: store.waiting(after, READ_AHEAD, blocked), take)
+
+    def _fetch(self, query: Callable[[Store], list[Row]], then: Callable[[list[Row], list[Row]], None]) -> None:
+        """Read rows; `then` hears of all of them, and of those that are neither in flight nor settled meanwhile."""
+        settled: set[int] = set()
+        self._fetches += 1
+        number = self._fetches
+        self._settled_meanwhile[number] = settled
+
+        def take(rows: list[Row]) -> None:
+            del self._settled_meanwhile[number]
+            taken = settled | self._rows_in_flight
+            then(rows, [row for row in rows if row.sequence not in taken])
+
+        self._outbox.fetch(query, take)
 
     def _rewind(self) -> None:
         """Begin again with the oldest undelivered row; what is in flight is passed over."""
@@ -292,7 +308,7 @@ class Publisher:
 
     def _settle(self, row: Row, code: int) -> None:
         if code == SUCCESS:
-            self._outbox.mark(row.sequence, "delivered", "success")
+            self._mark(row, "delivered", "success")
             self.state = replace(self.state, delivered=self.state.delivered + 1)
             if row.topic in self._blocked:
                 self._unblock(row.topic)
@@ -314,8 +330,16 @@ class Publisher:
 
     def _park(self, row: Row, reason: str) -> None:
         _log.error("the broker will never take the reading with sequence %d (%s): parked", row.sequence, reason)
-        self._outbox.mark(row.sequence, "parked", reason)
+        self._mark(row, "parked", reason)
         self._change(parked=self.state.parked + 1)
+        if row.topic in self._blocked:  # it was the probe: the next one is
+            self._probing.discard(row.topic)
+            self._probe(row.topic)
+
+    def _mark(self, row: Row, state: str, reason: str) -> None:
+        self._outbox.mark(row.sequence, state, reason)
+        for settled in self._settled_meanwhile.values():
+            settled.add(row.sequence)
 
     def _block(self, topic: str, reason: str, retry_s: float) -> None:
         self._probing.discard(topic)
@@ -333,18 +357,15 @@ class Publisher:
             return
         self._probing.add(topic)
 
-        def send(row: Row | None) -> None:
+        def send(rows: list[Row], fresh: list[Row]) -> None:
             if connection is not self._connection or topic not in self._blocked:
                 return
-            if row is None:
+            if not rows:
                 self._unblock(topic)
-            elif row.sequence not in self._rows_in_flight:
+            for row in fresh:
                 self._send(connection, row)
-                if row.sequence not in self._rows_in_flight:  # it was parked: ask with the next one
-                    self._probing.discard(topic)
-                    self._probe(topic)
 
-        self._outbox.fetch(lambda store: store.oldest_waiting(topic), send)
+        self._fetch(lambda store: store.oldest_waiting(topic), send)
 
     def _unblock(self, topic: str) -> None:
         self._blocked.pop(topic).cancel()

@@ -114,14 +114,14 @@ class Store:
         )
         return [Row(*row) for row in found]
 
-    def oldest_waiting(self, topic: str) -> Row | None:
-        """Answer the oldest undelivered row of one topic."""
+    def oldest_waiting(self, topic: str) -> list[Row]:
+        """Answer the oldest undelivered row of one topic, if there is one."""
         found = self._db.execute(
             "SELECT reading.sequence, topic, payload FROM delivery JOIN reading USING (sequence)"
             " WHERE state = 'waiting' AND topic = ? ORDER BY delivery.sequence LIMIT 1",
             (topic,),
-        ).fetchone()
-        return Row(*found) if found else None
+        )
+        return [Row(*row) for row in found]
 
     def depth(self) -> tuple[int, float | None, int]:
         """Answer (rows waiting, when the oldest of them was kept as seconds since 1970, rows parked)."""

@@ -8,6 +8,7 @@ Laws:
 3. A port that fails is closed before anything else. A dead descriptor that stays open makes the adapter come
    back under another name (seen with ftdi_sio: ttyUSB0 becomes ttyUSB1).
 4. At most READ_LIMIT bytes are taken at once: what has been read and is not yet on disk dies with the process.
+5. What lay in the port before it was opened is thrown away (pyserial does so): nobody knows how old it is.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class SerialPort:
         self._loop = asyncio.get_running_loop()
         self._readable = asyncio.Event()
         self._loop.add_reader(port.fileno(), self._readable.set)
-        self.is_pty = os.major(os.fstat(port.fileno()).st_rdev) in _PTY_MAJORS
+        self.is_pty = _is_pty(os.fstat(port.fileno()))
 
     @classmethod
     async def open(cls, path: str, line: LineSettings) -> SerialPort:
@@ -123,8 +124,11 @@ async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:
 
 def _open(path: str, line: LineSettings) -> serial.Serial:
     try:
-        if not stat.S_ISCHR(os.stat(path).st_mode):  # noqa: PTH116 - a device node, not a file of ours
+        node = os.stat(path)  # noqa: PTH116 - a device node, not a file of ours
+        if not stat.S_ISCHR(node.st_mode):
             raise LinkLost(LinkFault.NOT_A_PORT, f"{path} is not a serial port: correct `port` in the YAML")
+        if _is_pty(node):
+            line = LineSettings()  # a pty has no line; glibc's tcsetattr answers EINVAL when parity does not stick
         return serial.Serial(
             path,
             baudrate=line.baud,
@@ -139,6 +143,10 @@ def _open(path: str, line: LineSettings) -> serial.Serial:
         )
     except (OSError, termios.error) as error:
         raise _why_it_does_not_open(path, error) from error
+
+
+def _is_pty(node: os.stat_result) -> bool:
+    return os.major(node.st_rdev) in _PTY_MAJORS
 
 
 def _why_it_does_not_open(path: str, error: Exception) -> LinkLost:
