@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from gateway.store import Draft, Mark, Row, Store
+from gateway.store import DatabaseError, Draft, Mark, Row, Store
 
 _log = logging.getLogger(__name__)
 
@@ -104,13 +103,13 @@ class Outbox:
         self._work.put(_Ask(ask))
 
     async def ask(self, work: Callable[[Store], _T]) -> _T:
-        """Run `work` on the outbox's thread and answer what it answers. Raises sqlite3.Error."""
+        """Run `work` on the outbox's thread and answer what it answers. Raises DatabaseError."""
         answer: asyncio.Future[_T] = self._loop.create_future()
 
         def run(store: Store) -> None:
             try:
                 value = work(store)
-            except sqlite3.Error as error:
+            except DatabaseError as error:
                 self._tell(_fail, answer, error)
             else:
                 self._tell(_settle, answer, value)
@@ -122,7 +121,7 @@ class Outbox:
         """Answer how the outbox is."""
         try:
             depth, oldest, parked = await self.ask(Store.depth)
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             return OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, trouble=str(error))
         return OutboxState(depth, oldest, parked, len(self._held_back), self._not_kept, self._trouble)
 
@@ -194,7 +193,7 @@ class Outbox:
         """Answer whether the disk took it."""
         try:
             rows = self._store.write(drafts, marks)
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             self._hold_back(drafts, error)
             return False
         if self._trouble is not None:
@@ -204,7 +203,7 @@ class Outbox:
             self._tell(self._on_kept, rows)
         return True
 
-    def _hold_back(self, drafts: list[Draft], error: sqlite3.Error) -> None:
+    def _hold_back(self, drafts: list[Draft], error: DatabaseError) -> None:
         self._held_back, lost = drafts[:HELD_BACK_LIMIT], len(drafts[HELD_BACK_LIMIT:])
         self._not_kept += lost
         if self._trouble is None or lost:
@@ -219,7 +218,7 @@ class Outbox:
     def _run_ask(self, ask: _Ask) -> None:
         try:
             ask.work(self._store)
-        except sqlite3.Error as error:
+        except DatabaseError as error:
             self._trouble = str(error)
             _log.error("the outbox cannot be read (%s): check the disk", error)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -32,7 +31,7 @@ from gateway.payload import Origin
 from gateway.publisher import Publisher
 from gateway.reading import ClockQuality
 from gateway.settings import Settings
-from gateway.store import Row, Store
+from gateway.store import DatabaseError, Row, Store
 from gateway.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
@@ -161,7 +160,7 @@ class Service:
             if self._clock.quality is ClockQuality.UNSYNCED:
                 continue
             purge = partial(Store.purge, delivered_before=time.time() - self._settings.outbox.keep_days * DAY_S)
-            with suppress(sqlite3.Error):  # the outbox shows its own trouble
+            with suppress(DatabaseError):  # the outbox shows its own trouble
                 gone = await self._outbox.ask(purge)
                 while gone:  # in portions: readings that come meanwhile are kept between them
                     gone = await self._outbox.ask(purge)

@@ -23,6 +23,9 @@ from uuid import UUID, uuid4
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+DatabaseError = sqlite3.Error  # what Store's methods raise: this file alone imports sqlite3
+
+
 class OutboxError(Exception):
     """The outbox cannot be used; `str()` says why and what to do."""
 

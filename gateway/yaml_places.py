@@ -50,10 +50,10 @@ class Node:
 
     line: int
     column: int
-    data: object
-    text: str = ""
+    data: object = field(repr=False)  # it may be a secret, and aliases would make its text explode
+    text: str = field(default="", repr=False)
     scalar: bool = True
-    children: Mapping[str | int, Node] = field(default_factory=dict)
+    children: Mapping[str | int, Node] = field(repr=False, default_factory=dict)
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     size: int = 1
     height: int = 1
