@@ -47,6 +47,10 @@ class Settling:
     doubts: tuple[str, ...] = ()
     lone: Literal["recall", "transient"] = "transient"
 
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.silence_s <= 0:
+            raise ValueError("frames must be 1 or more, silence_s more than 0")
+
 
 @dataclass(frozen=True, slots=True)
 class Polling:
@@ -56,6 +60,10 @@ class Polling:
 
     interval_s: float = 0.5
     answer_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.interval_s <= 0 or self.answer_s <= 0:
+            raise ValueError("interval_s and answer_s must be more than 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,7 @@ class Settling:
         """Take what has just arrived; see Driver."""
         events = self._note_silence(now)
         step = self._driver.feed(data, now)
-        if step.events:
-            self._heard_at = now
+        self._heard_at = now  # bytes, not events: half a frame is no silence, and a late tick changes nothing
         return self._step(events + self._settle_all(step.events), step)
 
     def tick(self, now: float) -> Step:
@@ -76,9 +75,9 @@ class Settling:
         if self._heard_at is None or now < self._heard_at + self._rule.silence_s:
             return []
         self._heard_at = None
-        told = self._told
+        before = self._told or self._before_silence  # noise within a long silence makes two of it
         events = self._break()
-        self._before_silence = told
+        self._before_silence = before
         return events
 
     def _settle_all(self, events: Iterable[Event]) -> list[Event]:

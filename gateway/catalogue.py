@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
+from drivers import registry
 from drivers.models import DeviceModel
-from gateway.problems import Problem, Report, shown_path, unknown_model
+from gateway.problems import Problem, Report, not_allowed, shown_path, unknown_model
 from gateway.ranges import Ranges
 
 _Row = TypeVar("_Row", DeviceModel, Ranges)
@@ -70,6 +71,8 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
     report = Report(file)
     report.read()
     row = report.validated(shape)
+    if isinstance(row, DeviceModel) and row.driver not in registry.names():
+        report.error(("driver",), not_allowed(row.driver, registry.names()))
     if row is None or report.problems:
         raise CatalogueError(tuple(report.problems))
     return row

@@ -198,6 +198,8 @@ def _words(detail: ErrorDetails, node: Node | None) -> str:
     kind = detail["type"]
     if kind == "wrong":  # our own validators' words
         return detail["msg"]
+    if kind == "value_error":  # a row's own, in drivers/models.py
+        return str(detail["ctx"]["error"])
     expected = next((words for part, words in _EXPECTED.items() if part in kind), "something else")
     if node is None or (node.data is None and node.scalar):
         return f"the value is empty: {expected} must stand here"

@@ -15,7 +15,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -64,46 +65,45 @@ class Store:
     """The open database. Every method may raise sqlite3.Error: the transaction is then rolled back."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = _lock(path)
-        try:
-            self._db = _open(path)
-            _migrate(self._db, path)
-            self.stream = self._load_stream()
-            self._next_sequence = self._load_next_sequence()
-        except sqlite3.Error as error:
-            os.close(self._lock)
-            raise OutboxError(f"{path} cannot be used as an outbox ({error}): check the disk and the file") from error
-        except OutboxError:
-            os.close(self._lock)
-            raise
+        """Open, and create what is not there. Raises OutboxError."""
+        with _words_for(path):
+            self._lock = _lock(path)
+            try:
+                self._db = _connect(path)
+                try:
+                    _set_up(self._db, path)
+                    _migrate(self._db, path)
+                    self.stream = self._load_stream()
+                    self._next_sequence = self._load_next_sequence()
+                except BaseException:
+                    self._db.close()
+                    raise
+            except BaseException:
+                os.close(self._lock)
+                raise
 
     def write(self, drafts: Sequence[Draft], marks: Iterable[Mark]) -> list[Row]:
         """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none."""
         now = time.time()
         rows: list[Row] = []
         sequence = self._next_sequence
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for draft in drafts:
+                if self._is_kept(draft):
+                    continue
                 payload = draft.encode(sequence)
-                inserted = self._db.execute(
+                self._db.execute(
                     "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, revision) DO NOTHING",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now),
-                ).rowcount
-                if inserted:
-                    self._db.execute("INSERT INTO delivery (sequence, state) VALUES (?, 'waiting')", (sequence,))
-                    rows.append(Row(sequence, draft.topic, payload))
-                    sequence += 1
+                )
+                self._db.execute("INSERT INTO delivery (sequence, state) VALUES (?, 'waiting')", (sequence,))
+                rows.append(Row(sequence, draft.topic, payload))
+                sequence += 1
             self._db.executemany(
                 "UPDATE delivery SET state = ?, at = ?, reason = ? WHERE sequence = ? AND state = 'waiting'",
                 ((mark.state, now, mark.reason, mark.sequence) for mark in marks),
             )
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         self._next_sequence = sequence
         return rows
 
@@ -148,9 +148,8 @@ class Store:
         """Remember the topics that hold a retained message of ours; answer those that were known and are no more."""
         current = set(topics)
         known = {topic for (topic,) in self._db.execute("SELECT topic FROM retained")}
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR IGNORE INTO retained (topic) VALUES (?)", ((topic,) for topic in current))
-        self._db.execute("COMMIT")
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO retained (topic) VALUES (?)", ((topic,) for topic in current))
         return sorted(known - current)
 
     def forget_retained(self, topic: str) -> None:
@@ -159,18 +158,12 @@ class Store:
 
     def purge(self, delivered_before: float) -> int:
         """Delete what was delivered before that time (seconds since 1970), overwritten; answer how many rows."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             gone = self._db.execute(
                 "DELETE FROM reading WHERE sequence IN"
                 " (SELECT sequence FROM delivery WHERE state = 'delivered' AND at < ? LIMIT 1000)",
                 (delivered_before,),
             ).rowcount
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         if gone:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return gone
@@ -179,6 +172,24 @@ class Store:
         """Close; SQLite then folds the log into the database."""
         self._db.close()
         os.close(self._lock)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite may have rolled back by itself
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _is_kept(self, draft: Draft) -> bool:
+        # Asked first: an INSERT that conflicts would still move sqlite_sequence on, a gap after the next start.
+        found = self._db.execute(
+            "SELECT 1 FROM reading WHERE id = ? AND revision = ?", (draft.id.bytes, draft.revision)
+        )
+        return found.fetchone() is not None
 
     def _load_stream(self) -> UUID:
         found = self._db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
@@ -193,33 +204,44 @@ class Store:
         return (found[0] if found else 0) + 1
 
 
-def _lock(path: Path) -> int:
-    """Hold the outbox for this process alone: two writers would give one sequence twice."""
+@contextmanager
+def _words_for(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        yield
     except OSError as error:
         raise OutboxError(
             f"{path} cannot be written ({error.strerror}): give its folder to the service's user"
         ) from error
+    except sqlite3.Error as error:
+        raise OutboxError(f"{path} cannot be used as an outbox ({error}): check the disk and the file") from error
+
+
+def _lock(path: Path) -> int:
+    """Hold the outbox for this process alone: two writers would give one sequence twice."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(descriptor)
-        raise OutboxError(f"{path} is in use by another vitals-gateway: stop that one first") from None
+        if isinstance(error, BlockingIOError):
+            raise OutboxError(f"{path} is in use by another vitals-gateway: stop that one first") from None
+        raise
     return descriptor
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # SQLite's own files take this mode
     os.close(descriptor)
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+
+
+def _set_up(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA secure_delete = ON").fetchall()
     if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise OutboxError(f"{path} lies on a disk that cannot hold a write-ahead log: use a local disk")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
-    return db
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

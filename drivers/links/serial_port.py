@@ -69,8 +69,10 @@ class SerialPort:
     def write(self, data: bytes) -> None:
         """Hand a short request to the kernel, without waiting. Raises LinkLost, LinkTimeout."""
         try:
-            written = self._port.write(data)
-        except (OSError, termios.error) as error:
+            written = os.write(self._port.fileno(), data)  # pyserial's own write tries a full buffer for ever
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
             raise self._unplugged() from error
         if written != len(data):
             raise LinkTimeout(LinkFault.STUCK, f"{self._path} takes no bytes: is the device on, is the cable whole?")

@@ -19,7 +19,7 @@ from drivers.listening import Listening
 from drivers.models import DeviceModel, Quirks
 from drivers.settling import Settling
 
-LONGEST_FRAME = 17
+LONGEST_FRAME = 19  # OL with an exponent and a unit; all others have 14 or 17
 LIMIT = 256
 
 _FRAME = re.compile(

@@ -33,7 +33,7 @@ maker: Example
 model: S1
 kind: scale
 link: serial
-driver: example
+driver: and_scale
 evidence: [manual]
 sources: [a manual]
 line: {baud: 4800, parity: even}
@@ -163,6 +163,11 @@ WRONG: list[tuple[str, str, list[tuple[str, ...]]]] = [
     ("northside", "!!python/name:os.system x", [("1:7: site: ", "tags")]),
     ("path: outbox.db", "path: *b", [("8:9: outbox.path: ", "without an anchor")]),
     ("outbox:\n", "outbox:\n  <<: {path: x}\n", [("8:3: outbox.<<: ", "merge keys")]),
+    (
+        "models_dir: models",
+        "models_dir: nowhere",
+        [("11:12: devices[0].model: ", "no model"), ("13:13: models_dir: ", "no such folder")],
+    ),
     ("models_dir: models", "---\n", [("13:1: (file): ", "second YAML document")]),
     ("models_dir: models", "models_dir: models\nranges: nowhere.yaml", []),  # told at the file's own place, below
     ("northside", "n\x07", [("1:8: (file): ", "U+0007")]),

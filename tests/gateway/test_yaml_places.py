@@ -80,3 +80,9 @@ def test_a_bomb_is_bounded(text: str) -> None:
     root, faults = yaml_places.read(text)
     assert root is None
     assert 0 < len(faults) <= yaml_places.MAX_NODES
+
+
+def test_a_node_does_not_show_what_it_holds() -> None:
+    root, _ = yaml_places.read("token: [hunter2]")
+    assert root is not None
+    assert "hunter2" not in repr(root) + repr(root.at(("token", 0)))

@@ -1,0 +1,155 @@
+"""The real process, the real Mosquitto, real ptys: what the system tests stand on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import control
+from simulators.broker import OwnBroker, own_broker
+from simulators.chart import Chart
+from simulators.ports.pty import PtyPort
+
+PROGRAM = Path(sys.executable).with_name("vitals-gateway")
+TOPIC = "vitals/v1/northside/exam-3"
+
+
+@dataclass
+class Gateway:
+    """`vitals-gateway run` as a process, with a folder of its own."""
+
+    folder: Path
+    broker_port: int
+    process: asyncio.subprocess.Process | None = None
+    devices: list[str] = field(default_factory=list)
+
+    @property
+    def outbox(self) -> Path:
+        return self.folder / "outbox.db"
+
+    def add_device(self, name: str, model: str, port: Path, more: str = "") -> None:
+        self.devices.append(f'{{id: {name}, model: {model}, port: "{port}"{more}}}')
+
+    async def start(self) -> None:
+        config = self.folder / "gateway.yaml"
+        lines = [
+            "site: northside",
+            "room: exam-3",
+            "timezone: America/Chicago",
+            f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
+            "outbox: {path: outbox.db}",
+            "devices:",
+            *(f"  - {device}" for device in self.devices),
+        ]
+        config.write_text("\n".join(lines) + "\n")
+        with (self.folder / "gateway.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                PROGRAM,
+                "run",
+                "--config",
+                str(config),
+                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder)},
+                stderr=log,
+            )
+
+    async def stop(self) -> int:
+        """SIGTERM; contract.md gives it 5 s."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 5.0)
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+
+    async def status(self) -> dict[str, Any]:
+        return await asyncio.to_thread(control.ask, self.folder / "control.sock", "status")
+
+    async def until(self, holds: Callable[[dict[str, Any]], bool], timeout: float = 20.0) -> dict[str, Any]:  # noqa: ASYNC109
+        """Wait until the service's own status is as it should be."""
+        last: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    try:
+                        last = await self.status()
+                        if holds(last):
+                            return last
+                    except control.ControlError:
+                        assert self.process is not None
+                        assert self.process.returncode is None, (self.folder / "gateway.log").read_text()
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            log = (self.folder / "gateway.log").read_text()
+            raise AssertionError(f"not within {timeout} s; status: {last}\n{log}") from None
+
+    async def device(self, name: str, state: str, reason: str | None = None) -> dict[str, Any]:
+        """Wait until a device is shown in this state."""
+        status = await self.until(
+            lambda status: (status["devices"][name]["state"], status["devices"][name]["reason"]) == (state, reason)
+        )
+        answer: dict[str, Any] = status["devices"][name]
+        return answer
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[OwnBroker]:
+    async with own_broker(config=("max_queued_messages 0",)) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def chart(broker: OwnBroker) -> AsyncIterator[Chart]:
+    async with Chart(broker.host, broker.port, "vitals/v1/#") as chart:
+        yield chart
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, broker: OwnBroker) -> AsyncIterator[Gateway]:
+    gateway = Gateway(tmp_path, broker.port)
+    yield gateway
+    if gateway.process is not None and gateway.process.returncode is None:
+        await gateway.kill()
+
+
+@pytest.fixture
+def new_port(tmp_path: Path) -> Iterator[Callable[[str], PtyPort]]:
+    """Ports with a stable path each, as /dev/serial/by-path would give."""
+    ports: list[PtyPort] = []
+
+    def make(name: str) -> PtyPort:
+        ports.append(PtyPort(tmp_path / f"{name}-port"))
+        return ports[-1]
+
+    yield make
+    for port in ports:
+        port.close()
+
+
+@pytest.fixture
+def say() -> Callable[[PtyPort, bytes], Awaitable[None]]:
+    """Write bytes to a port, whole, as fast as its reader takes them."""
+
+    async def write(port: PtyPort, data: bytes) -> None:
+        while data:
+            taken = port.write(data)
+            data = data[taken:]
+            if data:
+                await asyncio.sleep(0.001)
+
+    return write
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    return random.Random(20261123)
