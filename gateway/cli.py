@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "run":
         return _run(given.config, given.log_level)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `vitals-gateway models | head` is no error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # demo and simulate clean up after themselves
     if command == "check":
         return _check(given.file)
     if command == "status":

@@ -107,6 +107,8 @@ class Health:
                 started_at=self._started_at,
                 outbox_depth=outbox.depth + outbox.held_back,
                 outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
+                outbox_parked=outbox.parked,
+                refused=self._publisher.state.blocked,
                 held=sum(supervisor.status.held for supervisor in self._supervisors.values()),
                 not_kept=outbox.not_kept,
             )

@@ -5,7 +5,8 @@ results through `call_soon_threadsafe`; no lock is shared. What has arrived toge
 fsync for all of it, none of it told before.
 
 When a commit fails (full disk, I/O error) its readings stay in memory, bounded, and are tried again every second;
-devices are read on. Only what does not fit that memory is not kept, counted, and said loudly.
+devices are read on. Only what does not fit that memory is not kept, counted, and said loudly. What is to be read
+back from a disk that cannot be read is asked for again, too: nobody waits for an answer that never comes.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Outbox:
         self._held_back: list[Draft] = []
         self._not_kept = 0
         self._trouble: str | None = None
+        self._unanswered: list[_Ask] = []
+        self._unreadable: str | None = None
         self.ended: asyncio.Future[None] = self._loop.create_future()
         threading.Thread(target=self._live, name="outbox", daemon=True).start()
 
@@ -95,7 +98,10 @@ class Outbox:
         self._work.put(Mark(sequence, state, reason))
 
     def fetch(self, work: Callable[[Store], _T], then: Callable[[_T], None]) -> None:
-        """Run `work` on the outbox's thread after all that was handed in before; `then` hears of it on the loop."""
+        """Run `work` on the outbox's thread after all that was handed in before; `then` hears of it on the loop.
+
+        While the database cannot be read, `work` is run again every RETRY_S.
+        """
 
         def ask(store: Store) -> None:
             self._tell(then, work(store))
@@ -123,18 +129,22 @@ class Outbox:
             depth, oldest, parked = await self.ask(Store.depth)
         except DatabaseError as error:
             return OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, trouble=str(error))
-        return OutboxState(depth, oldest, parked, len(self._held_back), self._not_kept, self._trouble)
+        trouble = self._trouble or self._unreadable
+        return OutboxState(depth, oldest, parked, len(self._held_back), self._not_kept, trouble)
 
     async def close(self) -> None:
-        """Write what is in the queue and close the database."""
+        """Write what is in the queue and close the database. A defect that ended the thread is told by `ended`."""
         self._work.put(_Stop())
-        await self.ended
+        await asyncio.wait([self.ended])
 
     # ---- the outbox's thread -------------------------------------------------------------------------------------
 
     def _live(self) -> None:
         try:
-            self._run()
+            try:
+                self._run()
+            finally:
+                self._store.close()
         except Exception as error:  # noqa: BLE001 - the thread's edge: the service stops, and says so
             self._tell(_fail, self.ended, error)
         else:
@@ -159,15 +169,15 @@ class Outbox:
                 marks = [] if self._commit(drafts, marks) else marks
             if keeps:
                 self._tell(_settle_all, [keep.done for keep in keeps])
-            for ask in asks:
-                self._run_ask(ask)
+            self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
+            if not self._unanswered:
+                self._unreadable = None
         if self._held_back:
             _log.error("stopping with %d readings that the disk did not take: they are lost", len(self._held_back))
-        self._store.close()
 
     def _next_jobs(self, *, waiting: bool) -> list[_Keep | Mark | _Ask | _Stop]:
         """Wait for work, then take what else is there, in order, up to a group's limit."""
-        timeout = RETRY_S if self._held_back else MARKS_DELAY_S if waiting else None
+        timeout = RETRY_S if self._held_back or self._unanswered else MARKS_DELAY_S if waiting else None
         deadline = None if timeout is None else time.monotonic() + timeout
         jobs: list[_Keep | Mark | _Ask | _Stop] = []
         drafts = marks = 0
@@ -215,12 +225,16 @@ class Outbox:
             )
         self._trouble = str(error)
 
-    def _run_ask(self, ask: _Ask) -> None:
+    def _answer(self, ask: _Ask) -> bool:
+        """Answer whether the database could be read."""
         try:
             ask.work(self._store)
         except DatabaseError as error:
-            self._trouble = str(error)
-            _log.error("the outbox cannot be read (%s): check the disk", error)
+            if self._unreadable is None:
+                _log.error("the outbox cannot be read (%s): check the disk", error)
+            self._unreadable = str(error)
+            return False
+        return True
 
     def _tell(self, then: Callable[..., None], *arguments: object) -> None:
         try:

@@ -73,12 +73,15 @@ def gateway_state(
     started_at: datetime | None = None,
     outbox_depth: int | None = None,
     outbox_oldest_age_s: float | None = None,
+    outbox_parked: int | None = None,
+    refused: Mapping[str, str] | None = None,
     held: int | None = None,
     not_kept: int | None = None,
 ) -> bytes:
     """Answer a `vitals.gateway/1`, the will too; what is not known is null.
 
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
+    `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
     """
     return to_bytes(
         {
@@ -96,7 +99,9 @@ def gateway_state(
             "outbox": {
                 "depth": outbox_depth,
                 "oldest_age_s": None if outbox_oldest_age_s is None else round(outbox_oldest_age_s, 3),
+                "parked": outbox_parked,
             },
+            "refused": None if refused is None else dict(refused),
             "held": held,
             "not_kept": not_kept,
         }

@@ -68,7 +68,9 @@ def assert_says_what_the_vector_says(events: Sequence[Event], vector: Vector) ->
         return
     (sample,) = samples(events)
     said = {
-        KINDS.get(name, name): Measurement(KINDS.get(name, name), value["value"], UNITS.get(value["unit"], value["unit"]))
+        KINDS.get(name, name): Measurement(
+            KINDS.get(name, name), value["value"], UNITS.get(value["unit"], value["unit"])
+        )
         for name, value in expected["values"].items()
     }
     modifiers = {"tare": said.pop("tare")} if "tare" in said else {}

@@ -353,6 +353,8 @@ def test_the_gateways_state() -> None:
         started_at=MINUTE_AGO,
         outbox_depth=3,
         outbox_oldest_age_s=12.34567,
+        outbox_parked=1,
+        refused={"vitals/v1/northside/exam-3/reading": "not_authorized"},
         held=1,
         not_kept=0,
     )
@@ -368,7 +370,8 @@ def test_the_gateways_state() -> None:
         "started_at": "2026-11-22T13:04:10.412Z",
         "config_hash": "0123456789ab",
         "clock": "holdover",
-        "outbox": {"depth": 3, "oldest_age_s": 12.346},
+        "outbox": {"depth": 3, "oldest_age_s": 12.346, "parked": 1},
+        "refused": {"vitals/v1/northside/exam-3/reading": "not_authorized"},
         "held": 1,
         "not_kept": 0,
     }
@@ -379,7 +382,8 @@ def test_the_will_has_the_same_members_and_knows_less() -> None:
     assert list(will) == list(json.loads(gateway_state(ORIGIN, state="online", at=AT)))
     assert (will["state"], will["reason"]) == ("offline", "connection_lost")
     assert (will["clock"], will["started_at"], will["held"]) == (None, None, None)
-    assert will["outbox"] == {"depth": None, "oldest_age_s": None}
+    assert will["outbox"] == {"depth": None, "oldest_age_s": None, "parked": None}
+    assert will["refused"] is None
 
 
 def test_a_devices_state() -> None:

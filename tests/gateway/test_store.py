@@ -130,7 +130,9 @@ store.write([Draft(uuid4(), 1, "cuff", "reading", lambda n: b"second"), Draft(uu
         max_size=20,
     )
 )
-def test_sequences_have_no_gaps_whatever_happens(steps: list[tuple[str, int, bool]], tmp_path_factory: pytest.TempPathFactory) -> None:  # fmt: skip
+def test_sequences_have_no_gaps_whatever_happens(
+    steps: list[tuple[str, int, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("store") / "outbox.db"
     given_out: list[int] = []
     known: list[UUID] = []
