@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from drivers.contract import Notice
@@ -15,7 +16,7 @@ from gateway.payload import Origin, utc_text
 from gateway.publisher import Publisher
 from gateway.reading import Mode
 from gateway.settings import Device
-from gateway.supervisor import Supervisor
+from gateway.supervisor import DeviceStatus, Supervisor
 
 DELAY_S = 0.25  # changes that come together go out as one state
 GATEWAY_STATE_S = 60.0
@@ -118,28 +119,36 @@ class Health:
             except TimeoutError:
                 continue
 
+    def stop(self) -> None:
+        """Tell that nobody watches the devices any more: a retained "online" would outlive us."""
+        if self._flush is not None:
+            self._flush.cancel()
+        for device, supervisor in self._supervisors.items():
+            gone = replace(supervisor.status, state="unknown", reason="gateway_stopped", detail="")
+            self._publish_device_state(device, gone)
+
     def _publish_device_states(self) -> None:
         self._flush = None
         changed, self._changed = self._changed, set()
-        if self._publisher is None:
-            return
         for device in changed:
-            supervisor = self._supervisors[device]
-            status = supervisor.status
-            payload = states.device_state(
-                self._origin,
-                device_id=device,
-                model=supervisor.device.model_name,
-                state=status.state,
-                at=self._clock.now().utc,
-                reason=status.reason,
-                detail=status.detail,
-                last_seen=status.last_seen,
-                last_reading_id=status.last_reading_id,
-                held=status.held,
-                last_held_reason=status.last_held_reason,
-                counts=status.counts,
-            )
+            self._publish_device_state(device, self._supervisors[device].status)
+
+    def _publish_device_state(self, device: str, status: DeviceStatus) -> None:
+        payload = states.device_state(
+            self._origin,
+            device_id=device,
+            model=self._supervisors[device].device.model_name,
+            state=status.state,
+            at=self._clock.now().utc,
+            reason=status.reason,
+            detail=status.detail,
+            last_seen=status.last_seen,
+            last_reading_id=status.last_reading_id,
+            held=status.held,
+            last_held_reason=status.last_held_reason,
+            counts=status.counts,
+        )
+        if self._publisher is not None:
             self._publisher.publish_state(states.device_topic(self._origin, device), payload)
 
     async def status(self) -> dict[str, object]:

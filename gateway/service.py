@@ -118,6 +118,7 @@ class Service:
             await self._control.stop()
             await _cancel([stopping, *chores])
             await _within(STOP_DEVICES_S, _cancel(devices), "a device did not let go in time")
+            self._health.stop()
             farewell = self._health.farewell("stopped", self._clock.now().utc)
             await self._publisher.stop(farewell, STOP_BROKER_S)
             await _cancel([sender])

@@ -131,7 +131,7 @@ def _open(path: str, line: LineSettings) -> serial.Serial:
             raise LinkLost(LinkFault.NOT_A_PORT, f"{path} is not a serial port: correct `port` in the YAML")
         if _is_pty(node):
             line = LineSettings()  # a pty has no line; glibc's tcsetattr answers EINVAL when parity does not stick
-        return serial.Serial(
+        port = serial.Serial(
             path,
             baudrate=line.baud,
             bytesize=line.data_bits,
@@ -143,8 +143,21 @@ def _open(path: str, line: LineSettings) -> serial.Serial:
             write_timeout=0,
             exclusive=True,
         )
+        if line.parity != "none":
+            _check_parity(port.fileno())
     except (OSError, termios.error) as error:
         raise _why_it_does_not_open(path, error) from error
+    return port
+
+
+def _check_parity(descriptor: int) -> None:
+    """Let the kernel look at the parity bit, which pyserial only asks it to expect: a wrong byte arrives as NUL.
+
+    No frame of ours has a NUL in it, so a byte that was hurt on the line rejects its frame. termios(3): INPCK.
+    """
+    attributes = termios.tcgetattr(descriptor)
+    attributes[0] |= termios.INPCK
+    termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
 
 
 def _is_pty(node: os.stat_result) -> bool:

@@ -33,7 +33,7 @@ maker: Example
 model: S1
 kind: scale
 link: serial
-driver: and_scale
+driver: mt_sics
 evidence: [manual]
 sources: [a manual]
 line: {baud: 4800, parity: even}

@@ -205,6 +205,7 @@ async def test_states_are_retained_and_end_as_offline(gateway: Any, chart: Chart
     await chart.wait_for(lambda chart: {"northside/exam-3/device/old"} <= _state_topics(chart), timeout=20)
     await gateway.stop()
     assert json.loads(_last_state(chart, "gateway"))["state"] == "offline"
+    assert json.loads(_last_state(chart, "device/old"))["reason"] == "gateway_stopped", "nobody watches it any more"
     gateway.devices.pop()
     await gateway.start()
     await chart.wait_for(lambda chart: _last_state(chart, "device/old") == b"", timeout=20)
