@@ -43,8 +43,6 @@ class SerialPort:
         self._port = port
         self._path = path
         self._loop = asyncio.get_running_loop()
-        self._readable = asyncio.Event()
-        self._loop.add_reader(port.fileno(), self._readable.set)
         self.is_pty = _is_pty(os.fstat(port.fileno()))
 
     @classmethod
@@ -56,15 +54,13 @@ class SerialPort:
     async def read(self) -> tuple[bytes, float]:
         """Wait for bytes; answer at most READ_LIMIT of them and the monotonic instant. Raises LinkLost."""
         while True:
-            await self._readable.wait()
             try:
                 data = self._port.read(READ_LIMIT)
             except (OSError, termios.error) as error:  # SerialException is an OSError; a pty's end is either
                 raise self._unplugged() from error
-            if len(data) < READ_LIMIT:
-                self._readable.clear()
             if data:
                 return data, time.monotonic()
+            await self._until_readable()
 
     def write(self, data: bytes) -> None:
         """Hand a short request to the kernel, without waiting. Raises LinkLost, LinkTimeout."""
@@ -79,14 +75,27 @@ class SerialPort:
 
     def close(self) -> None:
         """Close, without waiting for bytes that nobody takes."""
-        self._loop.remove_reader(self._port.fileno())
         with suppress(OSError, termios.error):
             self._port.reset_output_buffer()
         with suppress(OSError):
             self._port.close()
 
+    async def _until_readable(self) -> None:
+        """Watched only while someone waits: bytes that nobody takes yet would otherwise wake the loop without end."""
+        readable = self._loop.create_future()
+        self._loop.add_reader(self._port.fileno(), _wake, readable)
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(self._port.fileno())
+
     def _unplugged(self) -> LinkLost:
         return LinkLost(LinkFault.UNPLUGGED, f"{self._path} went away: plug the device or its USB adapter in again")
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:
@@ -144,7 +153,11 @@ def _open(path: str, line: LineSettings) -> serial.Serial:
             exclusive=True,
         )
         if line.parity != "none":
-            _check_parity(port.fileno())
+            try:
+                _check_parity(port.fileno())
+            except termios.error:
+                port.close()
+                raise
     except (OSError, termios.error) as error:
         raise _why_it_does_not_open(path, error) from error
     return port

@@ -19,7 +19,7 @@ from drivers.listening import Listening
 from drivers.models import DeviceModel, Quirks
 from drivers.settling import Settling
 
-LONGEST_FRAME = 19  # OL with an exponent and a unit; all others have 14 or 17
+LONGEST_FRAME = 17
 LIMIT = 256
 
 _FRAME = re.compile(
@@ -27,7 +27,7 @@ _FRAME = re.compile(
     rb"(?:(?P<number>[+-][0-9.]{8})(?P<unit>[ A-Za-z%]{3})|(?P<number2>[+-][0-9.]{6})(?P<unit2>[ A-Za-z%]{2}))"
     rb"\r\n\Z"
 )
-_OUT_OF_RANGE = re.compile(rb"OL,[+-][0-9.E+]{6,10}[ A-Za-z%]{0,3}\r\n\Z")  # some send +9999999E+19
+_OUT_OF_RANGE = re.compile(rb"OL,[+-](?:[0-9.]{6,8}[ A-Za-z%]{0,3}|[0-9]{7}E\+[0-9]{2})\r\n\Z")  # some: +9999999E+19
 _NUMBER = re.compile(rb"[+-][0-9]+(?:\.[0-9]+)?")
 _UNITS = {b"kg": "kg", b"g": "g", b"lb": "[lb_av]", b"oz": "[oz_av]"}
 _NOT_A_WEIGHT = {b"PC", b"pc", b"pcs", b"PCS", b"%"}

@@ -38,7 +38,7 @@ def fresh(driver: str, quirks: Quirks | None = None) -> Codec:
 
 def limit_of(codec: Codec) -> int:
     """The bound that the codec's module states."""
-    limit: int = sys.modules[type(codec).__module__].LIMIT  # type: ignore[attr-defined]
+    limit: int = sys.modules[type(codec).__module__].LIMIT
     return limit
 
 

@@ -71,6 +71,14 @@ def test_a_device_that_is_off_is_told_once_each_time_it_is_asked() -> None:
     assert told == asked == 10
 
 
+def test_a_device_that_did_not_answer_is_asked_again_at_once_whatever_the_interval() -> None:
+    plan = models.Polling(interval_s=60.0, answer_s=5.0)
+    driver = Polling(Listening(registry.codec("mt_sics", Quirks())), ASK, plan)
+    driver.tick(0.0)
+    step = driver.tick(5.0)
+    assert (codes(step), step.write) == (["no_answer"], ASK)
+
+
 def test_a_device_that_comes_back_is_read_on() -> None:
     driver = fresh()
     driver.tick(0.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -197,6 +198,14 @@ def test_another_tare_is_another_weighing() -> None:
     assert [format(tare["tare"].value, "f") for tare in tares] == ["0.0", "15.5"]
 
 
+@pytest.mark.parametrize("odd", [packet("82.3", tare="15.5"), packet("82.3", user="1234567890")], ids=["tare", "id"])
+def test_one_packet_that_differs_beside_the_weight_settles_nothing(odd: bytes) -> None:
+    usual = packet("82.3")
+    events = play(LOCKED, every(1.0, usual, usual, odd, usual, usual))
+    assert readings(events) == [("82.3",)]
+    assert codes(events)["unsettled"] == 1
+
+
 def test_an_id_keyed_in_later_may_be_another_patient() -> None:
     story = every(1.0, *[packet("82.3")] * 2, *[packet("82.3", user="1234567890")] * 2)
     events = play(LOCKED, story)
@@ -274,9 +283,16 @@ def test_another_weight_after_silence_is_not(height: str) -> None:
     assert readings(play(LOCKED, story))[1] == (("64.0", height) if float(height) else ("64.0",))
 
 
-def test_the_same_weight_with_a_height_after_an_empty_scale_is_not() -> None:
-    story = [*WEIGHED, (2.0, packet("0.0")), *every(1.0, *WITH_HEIGHT, start=3.0)]
+@pytest.mark.parametrize("emptied_at", [2.0, 30.0])
+def test_the_same_weight_with_a_height_after_an_empty_scale_is_not(emptied_at: float) -> None:
+    story = [*WEIGHED, (emptied_at, packet("0.0")), *every(1.0, *WITH_HEIGHT, start=emptied_at + 1.0)]
     assert readings(play(LOCKED, story)) == [("82.3",), ("82.3", "180.0", "25.4")]
+
+
+def test_frames_with_movement_between_are_not_in_a_row() -> None:
+    row = replace(PRINTING, settling=replace(PRINTING.settling, frames=2))
+    assert readings(play(row, every(0.125, kg("82.35"), UNSTABLE, kg("82.35"), UNSTABLE))) == []
+    assert readings(play(row, every(0.125, kg("82.35"), UNSTABLE, kg("82.35"), kg("82.35")))) == [("82.35",)]
 
 
 # What is too little when a break comes.
@@ -306,6 +322,13 @@ def test_a_recalled_weight_before_a_weighing_is_a_notice() -> None:
     events = play(RECALLING, story)
     assert readings(events) == [("82.3",)]
     assert codes(events) == Counter(unsettled=1, settling=1)
+
+
+def test_each_packet_of_a_recall_is_accounted_for() -> None:
+    row = replace(RECALLING, settling=replace(RECALLING.settling, frames=3))
+    events = play(row, every(1.0, packet("64.0"), packet("64.0")))
+    assert readings(events) == [("64.0", "stored", "single_packet")]
+    assert codes(events) == Counter(settling=1)
 
 
 def test_a_load_on_its_way_is_a_notice() -> None:

@@ -1,0 +1,117 @@
+"""Frames that carry a plausible number and are no measurement, and frames that are odd and are one.
+
+The frames follow the rules that the drivers' sources state; what has a published frame is in tests/vectors/.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from drivers import registry
+from drivers.contract import Event, Notice, Rejected, Sample
+from drivers.models import Quirks
+
+
+def decoded(driver: str, frame: bytes, quirks: Quirks | None = None) -> Event:
+    codec = registry.codec(driver, quirks or Quirks())
+    (event,) = codec.feed(frame) + codec.flush()
+    return event
+
+
+def numbers(event: Event) -> list[tuple[str, str, str]]:
+    assert isinstance(event, Sample)
+    return [(m.kind, format(m.value, "f"), m.unit) for m in event.measurements]
+
+
+@pytest.mark.parametrize(
+    ("driver", "frame", "code"),
+    [
+        ("and_scale", b"ST,+00000.00 kg\r\n", "zero"),
+        ("and_scale", b"ST,-00000.00 kg\r\n", "zero"),
+        ("and_scale", b"ST,-00015.50 kg\r\n", "below_zero"),
+        ("and_scale", b"ST,+00012345 PC\r\n", "not_a_weight"),
+        ("and_scale", b"ST,+000082.3  %\r\n", "not_a_weight"),
+        ("and_scale", b"US,+00000.00 kg\r\n", "unstable"),
+        ("and_scale", b"OL,+9999999E+19\r\n", "overload"),
+        ("and_scale", b"OL,-9999999E+19\r\n", "underload"),
+        ("mt_sics", b"S S      0.00 kg\r\n", "zero"),
+        ("mt_sics", b"S S    -15.50 kg\r\n", "below_zero"),
+        ("mt_sics", b"S D      0.00 kg\r\n", "unstable"),
+        ("mt_sics", b"S S Error 10b\r\n", "device_error"),
+        ("mt_sics", b"S I\r\n", "busy"),
+        ("mt_sics", b"S L\r\n", "parameter_error"),
+        ("mt_sics", b"ET\r\n", "transmission_error"),
+        ("mt_sics", b"EL\r\n", "logical_error"),
+        ("health_o_meter", b"\x1bR\x1bI0000000000\x1bW0.0\x1bH0.0\x1bB0.0\x1bT0.0\x1bNm\x1bE", "zero"),
+    ],
+)
+def test_it_is_a_notice(driver: str, frame: bytes, code: str) -> None:
+    event = decoded(driver, frame)
+    assert isinstance(event, Notice)
+    assert (event.code, event.raw) == (code, frame)
+    assert not any(character.isdigit() for character in event.detail), "a notice never tells a value"
+
+
+@pytest.mark.parametrize(
+    ("driver", "frame", "reason"),
+    [
+        ("and_scale", b"ST,+00082.35 st\r\n", "unknown_units"),
+        ("and_scale", b"ST,+00082.35   \r\n", "unknown_units"),
+        ("and_scale", b"ST,+000.8.35 kg\r\n", "bad_number"),
+        ("and_scale", b"ST,+0000082. kg\r\n", "bad_number"),
+        ("and_scale", b"ST,+0082.35 kg\r\n", "bad_frame"),
+        ("and_scale", b"ST,GS,+00082.35kg\r\n", "bad_frame"),
+        ("and_scale", b"HO,+00082.35 kg\r\n", "bad_frame"),
+        ("mt_sics", b"S S     82.35 st\r\n", "unknown_units"),
+        ("mt_sics", b"S A     82.35 kg\r\n", "unknown_reply"),
+        ("mt_sics", b"S S     82.35\r\n", "unknown_reply"),
+        ("mt_sics", b"S S     82,35 kg\r\n", "unknown_reply"),
+        ("mt_sics", b"SI\r\n", "unknown_reply"),
+        ("health_o_meter", b"\x1bR\x1bH180.0\x1bNm\x1bE", "missing_weight"),
+        ("health_o_meter", b"\x1bR\x1bW82.3\x1bW82.3\x1bNm\x1bE", "duplicate_field"),
+        ("health_o_meter", b"\x1bR\x1bW82.3\x1bX1\x1bNm\x1bE", "unknown_field"),
+        ("health_o_meter", b"\x1bRW82.3\x1bNm\x1bE", "bad_field"),
+        ("health_o_meter", b"\x1bR\x1bW82\x1bNm\x1bE", "bad_number"),
+        ("health_o_meter", b"\x1bR\x1bW-82.3\x1bNm\x1bE", "bad_number"),
+        ("health_o_meter", b"\x1bR\x1bW82.3\x1bH18?.0\x1bNm\x1bE", "bad_number"),
+        ("health_o_meter", b"\x1bR\x1bI12345\x1bW82.3\x1bNm\x1bE", "bad_id"),
+        ("health_o_meter", b"\x1bR\x1bI12345\x0067890\x1bW82.3\x1bNm\x1bE", "bad_id"),
+    ],
+)
+def test_it_is_refused(driver: str, frame: bytes, reason: str) -> None:
+    assert decoded(driver, frame) == Rejected(reason, frame)
+
+
+@pytest.mark.parametrize(
+    ("driver", "frame", "value", "unit"),
+    [
+        ("and_scale", b"ST,+002.40kg\r\n", "2.40", "kg"),
+        ("and_scale", b"ST,+00181.55 lb\r\n", "181.55", "[lb_av]"),
+        ("and_scale", b"ST,+00090.05 oz\r\n", "90.05", "[oz_av]"),
+        ("mt_sics", b"S S    181.55 lb\r\n", "181.55", "[lb_av]"),
+        ("mt_sics", b"S S         82 kg \r\n", "82", "kg"),
+        ("health_o_meter", b"\x1bR\x1bW82.3\x1bNm\x1bE", "82.3", "kg"),
+    ],
+)
+def test_it_is_a_weight(driver: str, frame: bytes, value: str, unit: str) -> None:
+    assert numbers(decoded(driver, frame)) == [("body_weight", value, unit)]
+
+
+def test_an_id_that_looks_like_the_start_of_a_packet_is_an_id() -> None:
+    event = decoded("health_o_meter", b"\x1bR\x1bI123456786R\x1bW82.3\x1bNm\x1bE")
+    assert isinstance(event, Sample)
+    assert (event.device_user, event.flags) == ("123456786R", ())
+
+
+def test_a_bmi_without_a_point_is_one() -> None:
+    event = decoded("health_o_meter", b"\x1bR\x1bW82.3\x1bH180.0\x1bB25\x1bNm\x1bE")
+    assert numbers(event)[1:] == [("body_height", "180.0", "cm"), ("bmi", "25", "kg/m2")]
+
+
+@pytest.mark.parametrize("height", [b"180.0", b"\x7f?!", b""])
+def test_a_height_that_cannot_be_trusted_is_left_out(height: bytes) -> None:
+    frame = b"\x1bR\x1bW82.3\x1bH" + height + b"\x1bB25.4\x1bT15.5\x1bNm\x1bE"
+    event = decoded("health_o_meter", frame, Quirks(trust_height=False))
+    assert numbers(event) == [("body_weight", "82.3", "kg")]
+    assert isinstance(event, Sample)
+    assert list(event.modifiers) == ["tare"]
