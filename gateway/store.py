@@ -18,8 +18,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID, uuid4
+
+_Row = TypeVar("_Row", bound=tuple[object, ...])
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -85,26 +89,16 @@ class Store:
     def write(self, drafts: Sequence[Draft], marks: Iterable[Mark]) -> list[Row]:
         """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none."""
         now = time.time()
-        rows: list[Row] = []
-        sequence = self._next_sequence
         with self._transaction():
-            for draft in drafts:
-                if self._is_kept(draft):
-                    continue
-                payload = draft.encode(sequence)
+            rows = self._insert(self._not_kept_yet(drafts), now)
+            for (state, reason), sequences in _by_outcome(marks).items():
                 self._db.execute(
-                    "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now),
+                    "UPDATE delivery SET state = ?, at = ?, reason = ?"
+                    " WHERE state = 'waiting' AND sequence IN (SELECT value FROM json_each(?))",
+                    (state, now, reason, json.dumps(sequences)),
                 )
-                self._db.execute("INSERT INTO delivery (sequence, state) VALUES (?, 'waiting')", (sequence,))
-                rows.append(Row(sequence, draft.topic, payload))
-                sequence += 1
-            self._db.executemany(
-                "UPDATE delivery SET state = ?, at = ?, reason = ? WHERE sequence = ? AND state = 'waiting'",
-                ((mark.state, now, mark.reason, mark.sequence) for mark in marks),
-            )
-        self._next_sequence = sequence
+        if rows:
+            self._next_sequence = rows[-1].sequence + 1
         return rows
 
     def waiting(self, after: int, limit: int, without: Sequence[str]) -> list[Row]:
@@ -184,12 +178,38 @@ class Store:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _is_kept(self, draft: Draft) -> bool:
+    def _not_kept_yet(self, drafts: Sequence[Draft]) -> list[Draft]:
         # Asked first: an INSERT that conflicts would still move sqlite_sequence on, a gap after the next start.
-        found = self._db.execute(
-            "SELECT 1 FROM reading WHERE id = ? AND revision = ?", (draft.id.bytes, draft.revision)
-        )
-        return found.fetchone() is not None
+        by_identity = {(draft.id.bytes, draft.revision): draft for draft in reversed(drafts)}
+        for some in _in_portions(list(by_identity)):
+            known = self._db.execute(
+                f"SELECT id, revision FROM reading WHERE (id, revision) IN (VALUES {_places(some)})",  # noqa: S608
+                list(chain.from_iterable(some)),
+            )
+            for identity in known.fetchall():
+                del by_identity[identity]
+        return list(reversed(by_identity.values()))
+
+    def _insert(self, drafts: Sequence[Draft], now: float) -> list[Row]:
+        rows, values = [], []
+        for sequence, draft in enumerate(drafts, self._next_sequence):
+            payload = draft.encode(sequence)
+            rows.append(Row(sequence, draft.topic, payload))
+            values.append(
+                (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now)
+            )
+        for some in _in_portions(values):
+            self._db.execute(
+                "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at)"  # noqa: S608
+                f" VALUES {_places(some)}",
+                list(chain.from_iterable(some)),
+            )
+        if rows:
+            self._db.execute(
+                "INSERT INTO delivery (sequence, state) SELECT sequence, 'waiting' FROM reading WHERE sequence >= ?",
+                (rows[0].sequence,),
+            )
+        return rows
 
     def _load_stream(self) -> UUID:
         found = self._db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
@@ -214,6 +234,27 @@ def _words_for(path: Path) -> Iterator[None]:
         ) from error
     except sqlite3.Error as error:
         raise OutboxError(f"{path} cannot be used as an outbox ({error}): check the disk and the file") from error
+
+
+def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str], list[int]]:
+    sequences: dict[tuple[str, str], list[int]] = {}
+    for mark in marks:
+        sequences.setdefault((mark.state, mark.reason), []).append(mark.sequence)
+    return sequences
+
+
+# Each statement gives the interpreter's lock away and has to win it back: many rows a statement, not a statement a row.
+_PORTION = 64
+
+
+def _in_portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    for start in range(0, len(rows), _PORTION):
+        yield rows[start : start + _PORTION]
+
+
+def _places(rows: Sequence[tuple[object, ...]]) -> str:
+    """Answer the places of these rows' values in a statement: nothing but question marks."""
+    return ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
 
 
 def _lock(path: Path) -> int:
