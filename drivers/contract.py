@@ -36,7 +36,8 @@ class Sample:
     `flags` are codes (`stable`, `net`, `stored`, …), `modifiers` measurements that are no vitals (`tare`),
     `device_time` is what the device's clock showed, without a zone. `device_user` is an ID that someone
     keyed in at the device: patient data, as `raw` is. `at` is the monotonic instant at which the frame
-    arrived, in seconds; a bare codec does not know it.
+    arrived, in seconds; a bare codec does not know it. `site` is where on the body it was measured, in a
+    clinic's word (`oral`), if the device said so.
     """
 
     measurements: tuple[Measurement, ...]
@@ -46,6 +47,7 @@ class Sample:
     modifiers: Mapping[str, Measurement] = field(default_factory=dict)
     raw: bytes = field(default=b"", repr=False)
     at: float | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,14 @@ class Codec(Protocol):
 
     def flush(self) -> list[Event]:
         """Give up what is half a frame: it will not be completed. Answer it as Rejected."""
+        ...
+
+
+class CharacteristicCodec(Protocol):
+    """One value of one GATT characteristic to its one event. A value arrives whole: nothing is kept, nothing raised."""
+
+    def __call__(self, value: bytes, /) -> Event:
+        """Answer what `value` says; its bytes are the event's `raw`."""
         ...
 
 

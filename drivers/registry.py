@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
-from drivers.contract import Codec, Driver
+from drivers.contract import CharacteristicCodec, Codec, Driver
 from drivers.models import DeviceModel, Quirks
 
-_MODULES = {
+_SERIAL = {
     "and_scale": "drivers.serial.and_scale",
     "health_o_meter": "drivers.serial.health_o_meter",
     "mt_sics": "drivers.serial.mt_sics",
 }
+_BLE = {
+    "ble_blood_pressure": "drivers.ble.blood_pressure",
+    "ble_thermometer": "drivers.ble.thermometer",
+}
 
 
-class _DriverModule(Protocol):
+class _SerialModule(Protocol):
     def codec(self, quirks: Quirks, /) -> Codec: ...
 
     def driver(self, model: DeviceModel, /) -> Driver: ...
 
 
+class _BleModule(Protocol):
+    CHARACTERISTICS: Mapping[str, CharacteristicCodec]
+
+
 def names() -> tuple[str, ...]:
     """Answer the names of all drivers, sorted."""
-    return tuple(sorted(_MODULES))
+    return tuple(sorted(_SERIAL | _BLE))
+
+
+def serial_names() -> tuple[str, ...]:
+    """Answer the names of the drivers that read a serial line, sorted."""
+    return tuple(sorted(_SERIAL))
+
+
+def ble_names() -> tuple[str, ...]:
+    """Answer the names of the drivers that read Bluetooth characteristics, sorted."""
+    return tuple(sorted(_BLE))
 
 
 def codec(name: str, quirks: Quirks) -> Codec:
-    """Answer a fresh codec of the driver `name`. Raises KeyError for a name that is not in the table."""
-    return _module(name).codec(quirks)
+    """Answer a fresh codec of the serial driver `name`. Raises KeyError for a name that is no serial driver."""
+    return _serial_module(name).codec(quirks)
 
 
 def driver(model: DeviceModel) -> Driver:
-    """Answer a fresh driver for one device of `model`. Raises KeyError if its driver is not in the table."""
-    return _module(model.driver).driver(model)
+    """Answer a fresh driver for one serial device of `model`. Raises KeyError if its driver is no serial driver."""
+    return _serial_module(model.driver).driver(model)
 
 
-def _module(name: str) -> _DriverModule:
-    return cast("_DriverModule", import_module(_MODULES[name]))
+def characteristics(name: str) -> Mapping[str, CharacteristicCodec]:
+    """Answer what the BLE driver `name` reads: UUID, as four upper-case hex digits -> codec. Raises KeyError."""
+    return cast("_BleModule", import_module(_BLE[name])).CHARACTERISTICS
+
+
+def _serial_module(name: str) -> _SerialModule:
+    return cast("_SerialModule", import_module(_SERIAL[name]))

@@ -10,10 +10,10 @@ Laws:
    as one (an empty scale). Equal values on both sides of a break are two readings.
 3. Without a break, another weight is another reading (a parent, then the parent with the child). The same
    weight with something new beside it (a height keyed in later) tells only what is new.
-4. Where it cannot be told whether there was a break (the model's `doubts`; a stream that was joined in its
-   middle; a unit or a keyed-in ID that changed while the load stayed; a silence in which someone keyed in a
-   height, after which the same weight comes with it), an equal value is told once more with the flag `possible_repeat`. Whoever
-   receives it compares it with the last reading and holds it if it is equal.
+4. Where it cannot be told whether there was a break, an equal value is told once more with the flag
+   `possible_repeat`: after the model's `doubts`; in a stream that was joined in its middle; when a unit or a
+   keyed-in ID changed while the load stayed; after a silence in which someone keyed in a height, when the same
+   weight comes with it. Whoever receives it compares it with the last reading and holds it if it is equal.
 5. One event in, one event out: a frame that is no reading of its own goes out as a notice once its fate is known:
    `settling` (an equal one followed and settled it), `repeat` (told already), `unsettled` (others followed).
 """

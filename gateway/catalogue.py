@@ -71,8 +71,10 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
     report = Report(file)
     report.read()
     row = report.validated(shape)
-    if isinstance(row, DeviceModel) and row.driver not in registry.names():
-        report.error(("driver",), not_allowed(row.driver, registry.names()))
+    if isinstance(row, DeviceModel):
+        drivers = registry.serial_names() if row.link == "serial" else registry.ble_names()
+        if row.driver not in drivers:
+            report.error(("driver",), not_allowed(row.driver, drivers))
     if row is None or report.problems:
         raise CatalogueError(tuple(report.problems))
     return row

@@ -144,7 +144,8 @@ def _decode(given: argparse.Namespace) -> int:
             model=given.model,
             driver=given.driver,
             models_dir=given.models_dir,
-            attribute=given.characteristic or given.advertisement,
+            characteristic=given.characteristic,
+            advertisement=given.advertisement,
         )
     except inspect.UsageError as error:
         print(f"vitals-gateway decode: {error}", file=sys.stderr)

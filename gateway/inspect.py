@@ -9,7 +9,7 @@ from typing import Any
 import simplejson
 
 from drivers import registry
-from drivers.contract import Event, Measurement, Notice, Sample
+from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Sample
 from drivers.models import Quirks
 from gateway.catalogue import CatalogueError, load_model, model_names
 
@@ -19,7 +19,13 @@ class UsageError(Exception):
 
 
 def decoded(
-    data: bytes, *, model: str | None, driver: str | None, models_dir: Path | None, attribute: str | None
+    data: bytes,
+    *,
+    model: str | None,
+    driver: str | None,
+    models_dir: Path | None = None,
+    characteristic: str | None = None,
+    advertisement: str | None = None,
 ) -> list[Event]:
     """Answer what the codec makes of the bytes, before any settling. Raises UsageError."""
     quirks = Quirks()
@@ -32,8 +38,12 @@ def decoded(
         name, quirks = row.driver, row.quirks
     if name is None or name not in registry.names():
         raise UsageError(f"there is no driver {name!r}; the drivers are: {', '.join(registry.names())}")
-    if attribute is not None:
-        raise UsageError(f"{name} reads a serial line: it has no characteristic and no advertisement")
+    if advertisement is not None:
+        raise UsageError(f"{name} reads no advertisements")
+    if name in registry.ble_names():
+        return [_characteristic(name, characteristic)(data)]
+    if characteristic is not None:
+        raise UsageError(f"{name} reads a serial line: it has no characteristic")
     codec = registry.codec(name, quirks)
     return [*codec.feed(data), *codec.flush()]
 
@@ -54,6 +64,7 @@ def event_line(event: Event) -> str:
             "device_time": None if event.device_time is None else event.device_time.isoformat(),
             "device_user": event.device_user,
             "modifiers": {name: _measurement(measurement) for name, measurement in event.modifiers.items()},
+            "site": event.site,
         }
     elif isinstance(event, Notice):
         members = {"event": "notice", "code": event.code, "detail": event.detail}
@@ -112,6 +123,16 @@ def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
         yield f"{name}  {device['state']}: {device['reason'] or 'well'}{seen}; {counts}"
         if device["detail"]:
             yield f"        {device['detail']}"
+
+
+def _characteristic(name: str, uuid: str | None) -> CharacteristicCodec:
+    codecs = registry.characteristics(name)
+    codec = None if uuid is None else codecs.get(uuid.upper())
+    if codec is None:
+        raise UsageError(
+            f"{name} reads one value of the characteristic that --characteristic names: {', '.join(codecs)}"
+        )
+    return codec
 
 
 def _measurement(measurement: Measurement) -> dict[str, str]:

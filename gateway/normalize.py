@@ -35,6 +35,8 @@ def normalize(
     vitals = tuple(_vital(measurement, model) for measurement in sample.measurements)
     modifiers = {name: _modifier(m, model) for name, m in sample.modifiers.items() if not _says_nothing(name, m)}
     flags = [flag for flag in dict.fromkeys(sample.flags) if flag in CARRIED_FLAGS]
+    if sample.site is not None:
+        modifiers["site"] = Modifier(sample.site, "device")
     if "tare" in modifiers and "net" not in flags:
         flags.append("net")
     return Reading(

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from drivers import registry
 from drivers.contract import Driver, Event, Notice, Rejected, Sample, Step
-from drivers.errors import LinkError
+from drivers.errors import LinkError, LinkFault, LinkLost
 from drivers.links.serial_port import SerialPort
 from gateway import settings
 from gateway.clock import Clock
@@ -119,7 +119,7 @@ class Supervisor:
     async def _attend(self) -> None:
         """Open the port and read it until it fails. Raises LinkError."""
         if self.device.port is None:
-            raise ValueError(f"{self.device.id} has no serial port")
+            raise LinkLost(LinkFault.NOT_A_PORT, "this version reads serial devices only, no Bluetooth yet")
         port = await SerialPort.open(self.device.port, self.device.line)
         self._opened += 1
         self._mode = Mode.DEMO if self._demo else Mode.TEST if port.is_pty else Mode.REAL

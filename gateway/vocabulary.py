@@ -103,7 +103,13 @@ CARRIED_FLAGS = DOUBTING_FLAGS | {
 
 # A device at its work says these all day. Every other notice (measurement_failed, overload, underload, low_battery,
 # body_movement, syntax_error, …) goes to the event topic, one that is not known here too: rather told than hidden.
-PROGRESS_NOTICES = frozenset({"unstable", "zero", "below_zero", "busy", "no_answer", "settling", "repeat", "unsettled"})
+PROGRESS_NOTICES = frozenset(
+    {
+        *("unstable", "zero", "below_zero", "busy", "no_answer"),
+        *("settling", "repeat", "unsettled"),
+        *("measuring", "feature", "temperature_type"),
+    }
+)
 
 
 def goes_to_event_topic(notice_code: str) -> bool:

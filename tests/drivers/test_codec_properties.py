@@ -24,12 +24,12 @@ def frames_of(driver: str, *, good: bool = False) -> list[bytes]:
     return [bytes.fromhex(row["bytes_hex"]) for row in heard if row["expected"]["ok"] or not good]
 
 
-FRAMES = {driver: frames_of(driver) for driver in registry.names()}
-GOOD = {driver: frames_of(driver, good=True) for driver in registry.names()}
+FRAMES = {driver: frames_of(driver) for driver in registry.serial_names()}
+GOOD = {driver: frames_of(driver, good=True) for driver in registry.serial_names()}
 # What ends every frame of a protocol, found in its frames: not asked of the code.
 TERMINATOR = {driver: bytes(frames[0][-2:]) for driver, frames in FRAMES.items()}
 
-each_driver = pytest.mark.parametrize("driver", registry.names())
+each_driver = pytest.mark.parametrize("driver", registry.serial_names())
 
 
 def fresh(driver: str, quirks: Quirks | None = None) -> Codec:

@@ -1,4 +1,4 @@
-"""What holds for each driver of the registry, shown on each of its vectors. A new driver needs no line here."""
+"""What holds for each serial driver of the registry, shown on each of its vectors. A new driver needs no line here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def vectors_of(driver: str) -> list[Vector]:
     return [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in lines]
 
 
-BY_DRIVER = {name: vectors_of(name) for name in registry.names()}
+BY_DRIVER = {name: vectors_of(name) for name in registry.serial_names()}
 HEARD = [
     pytest.param(driver, vector, id=vector["id"])
     for driver, vectors in BY_DRIVER.items()
@@ -44,7 +44,7 @@ HEARD = [
     if vector["direction"] == "device->host"
 ]
 each_vector = pytest.mark.parametrize(("driver", "vector"), HEARD)
-each_driver = pytest.mark.parametrize("driver", registry.names())
+each_driver = pytest.mark.parametrize("driver", registry.serial_names())
 
 
 def fresh(driver: str) -> Codec:
@@ -218,7 +218,7 @@ def test_one_bit_flipped_is_accounted_for(driver: str, vector: Vector) -> None:
 @each_vector
 def test_decode_says_what_the_vector_says(driver: str, vector: Vector) -> None:
     frame = bytes.fromhex(vector["bytes_hex"])
-    events = decoded(frame, model=None, driver=driver, models_dir=None, attribute=None)
+    events = decoded(frame, model=None, driver=driver)
     assert events == fresh(driver).feed(frame)
     assert has_sample(events) == vector["expected"]["ok"]
     for event in events:

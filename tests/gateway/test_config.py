@@ -39,7 +39,8 @@ sources: [a manual]
 line: {baud: 4800, parity: even}
 steps: {body_weight: {kg: 0.10}}
 """
-CUFF = SCALE.replace("scale", "blood_pressure").replace("serial", "ble").replace("S1", "C1")
+CUFF = SCALE.replace("mt_sics", "ble_blood_pressure").replace("kind: scale", "kind: blood_pressure")
+CUFF = CUFF.replace("serial", "ble").replace("S1", "C1")
 Load = Callable[[str | bytes], config.Loaded]
 
 

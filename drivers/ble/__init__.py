@@ -1,0 +1,1 @@
+"""One file a Bluetooth profile: pure codecs by characteristic. A value arrives whole; none keeps anything."""
