@@ -68,7 +68,9 @@ class Intake:
         reading = normalize(
             sample, model=self._model, device=self._device, mode=mode, times=times, reading_id=self._new_id()
         )
-        reading = validate(replace(reading, possible_repeat_of=repeated), self._rules)
+        if repeated is not None:
+            reading = replace(reading, possible_repeat_of=repeated)
+        reading = validate(reading, self._rules)
         for measurement in sample.measurements:
             self._last[measurement.kind] = _Last(measurement, reading.id)
         return reading

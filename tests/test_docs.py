@@ -1,0 +1,34 @@
+"""Docs name only what is there: each test that docs/hazards.md names exists, each link of a page leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in ROOT.glob("[a-z]*") for page in folder.rglob("*.md"))])
+
+
+def test_every_test_that_the_hazards_name_exists() -> None:
+    text = (ROOT / "docs" / "hazards.md").read_text()
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
+    defined = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert named
+    assert named <= defined, named - defined
+
+
+def test_every_file_of_tests_that_the_hazards_name_exists() -> None:
+    text = (ROOT / "docs" / "hazards.md").read_text()
+    for name in re.findall(r"`((?:[a-z]+/)?test_[a-z0-9_]+\.py)`", text):
+        assert (ROOT / "tests" / name).exists() or (ROOT / "tests" / "gateway" / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
