@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +28,10 @@ KEEPALIVE_S = 20
 CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
 OPEN_TIMEOUT_S = 12.0  # of all of them: a resolver may hang for longer than a socket
 
+# Reason codes: OASIS mqtt-v5.0, 2.4.
 SUCCESS = 0x00
 NO_MATCHING_SUBSCRIBERS = 0x10
+UNSPECIFIED_ERROR = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A retained message that speaks for us when we are gone."""
+    """What is published, at QoS 1."""
 
     topic: str
-    payload: bytes
+    payload: bytes = field(repr=False)
+    retain: bool = True
 
 
 class BrokerAway(Exception):
@@ -131,13 +135,22 @@ class Connection:
                 connection.close()
         return connection
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Hand a message to the network thread, QoS 1; answer the packet identifier that its PUBACK will bear."""
-        return self._client.publish(topic, payload, qos=1, retain=retain, properties=self._properties).mid
+    def publish(self, message: Message) -> int:
+        """Hand a message to the network thread; answer the packet identifier that its PUBACK will bear."""
+        return self._client.publish(
+            message.topic, message.payload, qos=1, retain=message.retain, properties=self._properties
+        ).mid
 
     def close(self) -> None:
         """Say DISCONNECT: the broker then keeps the will to itself."""
         self._client.disconnect()
+
+    def cut(self) -> None:
+        """Hang up without a word: the broker then publishes the will."""
+        connected = self._client.socket()
+        if isinstance(connected, socket.socket):
+            with suppress(OSError):  # it hung up first
+                connected.shutdown(socket.SHUT_RDWR)
 
     # ---- paho's threads ------------------------------------------------------------------------------------------
 
@@ -145,16 +158,14 @@ class Connection:
         login = self._login
         try:
             if self._address.tls:
-                context = ssl.create_default_context(cafile=login.ca_file)
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
-                if login.client_cert_file is not None:
-                    context.load_cert_chain(login.client_cert_file, login.client_key_file)
-                self._client.tls_set_context(context)
+                self._client.tls_set_context(_tls_context(login))
             if login.protocol == 5:
                 self._client.connect(self._address.host, self._address.port, KEEPALIVE_S, clean_start=True)
             else:
                 self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
-        except OSError as error:
+        except BrokerRefused as error:
+            self._tell(_fail, self._connected, error)
+        except (OSError, UnicodeError) as error:
             self._tell(_fail, self._connected, _why_away(self._address, error))
         else:
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
@@ -175,11 +186,18 @@ class Connection:
         self._tell(_settle, self._connected, None)
 
     def _on_disconnect(
-        self, _client: Client, _data: object, _flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+        self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        ended = Ended(code.value, f"{self._address} hung up: {code.getName()}")
-        self._tell(_fail, self._connected, BrokerAway(ended.reason))
-        self._tell(_settle, self.ended, ended)
+        if flags.is_disconnect_packet_from_server:
+            reason = f"{self._address} hung up: {code.getName()}"
+        else:
+            reason = f"the connection to {self._address} is lost ({code.getName()})"
+        early = BrokerAway(
+            f"{self._address} hung up before it let us in: does it ask for a client certificate"
+            " (broker.client_cert_file), is it an MQTT port?"
+        )
+        self._tell(_fail, self._connected, early)
+        self._tell(_settle, self.ended, Ended(code.value, reason))
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
@@ -200,23 +218,49 @@ def _publish_properties() -> Properties:
     return properties
 
 
-def _why_away(address: Address, error: OSError) -> BrokerAway:
-    if isinstance(error, socket.gaierror):
+class _TlsSocket(ssl.SSLSocket):
+    """Closes when the handshake fails: paho would leave it to the garbage collector, one with each try."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _tls_context(login: Login) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=login.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _TlsSocket
+        if login.client_cert_file is not None:
+            context.load_cert_chain(login.client_cert_file, login.client_key_file)
+    except OSError as error:
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise BrokerRefused(
+            f"a certificate cannot be used ({why}): check broker.ca_file, broker.client_cert_file and"
+            " broker.client_key_file"
+        ) from error
+    return context
+
+
+def _why_away(address: Address, error: OSError | UnicodeError) -> BrokerAway:
+    if isinstance(error, socket.gaierror | UnicodeError):
         return BrokerAway(f"{address.host} has no address: check the name in broker.url, and the DNS of this network")
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerAway(
             f"{address} shows a certificate that is not trusted ({error.verify_message}):"
             " check broker.ca_file, the name in broker.url and this machine's clock"
         )
-    if isinstance(error, ssl.SSLError):
-        return BrokerAway(f"{address} and this gateway find no common TLS ({error.reason}): is it the TLS port?")
+    if isinstance(error, ssl.SSLError) or (address.tls and isinstance(error, ConnectionResetError)):
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        return BrokerAway(f"{address} and this gateway find no common TLS ({why}): is it the TLS port?")
     if isinstance(error, ConnectionRefusedError):
         return BrokerAway(f"{address} refuses connections: is the broker running, is the port right?")
     if isinstance(error, TimeoutError):
         return BrokerAway(f"{address} does not answer: is it the broker's address, does a firewall drop it?")
-    return BrokerAway(
-        f"{address} cannot be reached ({error.strerror or error}): check the network and the files of broker"
-    )
+    return BrokerAway(f"{address} cannot be reached ({error.strerror or error}): check the network")
 
 
 def _why_refused(address: Address, code: ReasonCode) -> BrokerRefused:

@@ -4,13 +4,12 @@ Laws:
 
 1. A row is delivered at its PUBACK and not before. What was in flight when a connection ended is sent again.
 2. A sliding window: WINDOW messages are in flight, each PUBACK makes room for the next.
-3. Refused is not away. "Nobody subscribed", "not authorized" and "quota exceeded" block the topic that was refused:
-   its oldest row is offered again from time to time, and the other topics go on. What the broker will never take
-   (too large, malformed) is parked, shown, and blocks nothing.
-4. States and events are not kept: the newest state goes out with each connection, events wait in a bounded queue.
+3. Refused is not away. "Nobody subscribed", "not authorized" and "quota exceeded" block the topic that was refused
+   (refusals.py), and the other topics go on. What the broker will never take (too large, malformed) is parked, shown,
+   and blocks nothing.
+4. States and events overtake readings, and are not kept (announcements.py).
 
-Everything here runs on the event loop, in short steps: rows arrive from the outbox's thread by callback, either
-just committed or read back from disk when we are behind, and always in the order of their sequence.
+Everything here runs on the event loop, in short steps. Which row is next is backlog.py's business.
 """
 
 from __future__ import annotations
@@ -18,14 +17,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
+from gateway.announcements import Announcements
+from gateway.backlog import Backlog
 from gateway.mqtt import (
-    NO_MATCHING_SUBSCRIBERS,
     SUCCESS,
+    UNSPECIFIED_ERROR,
     Address,
     BrokerAway,
     BrokerRefused,
@@ -35,30 +36,23 @@ from gateway.mqtt import (
     Message,
 )
 from gateway.outbox import Outbox
-from gateway.store import Row, Store
+from gateway.refusals import Refusals
+from gateway.store import Row
 
 _log = logging.getLogger(__name__)
 
 # In flight at once. Waiting for each PUBACK costs 25 times the throughput; more than 100 slows paho down.
 WINDOW = 50
-READ_AHEAD = 200
-EVENTS_LIMIT = 200
 
 # The first minute of an outage is worth quick tries; after it, forty rooms must not hammer a broker that starts.
 RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_LATER_S, LATER_AFTER = 0.25, 2.0, 15.0, 30
 
-# MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1, 3.14.2.1) and what each means for us.
-_NOBODY_RETRY_S = 5.0
-_BLOCKED = {
-    NO_MATCHING_SUBSCRIBERS: ("no_matching_subscribers", _NOBODY_RETRY_S),
-    0x80: ("unspecified_error", 10.0),
-    0x83: ("implementation_specific_error", 10.0),
-    0x87: ("not_authorized", 30.0),
-    0x97: ("quota_exceeded", 10.0),
-}
+# MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1, 3.14.2.1) that say that no other try will do better.
 _NEVER = {0x90: "topic_name_invalid", 0x95: "packet_too_large", 0x99: "payload_format_invalid"}
 _POISON_ENDS = frozenset({0x81, 0x82, 0x90, 0x95, 0x99})
 
+# A broker that hangs up over one reading after the other has another reason: no more of them are parked for it.
+HANG_UPS_LIMIT = 3
 PACKET_OVERHEAD = 64  # fixed header, properties and packet identifier, with room to spare
 
 
@@ -89,59 +83,42 @@ class Publisher:
         self._addresses = addresses
         self._login = login
         self._will = will
-        self._outbox = outbox
         self._on_change = on_change
         self._connection: Connection | None = None
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
-        self._states: dict[str, bytes] = {}
-        self._on_cleared: dict[str, Callable[[str], None]] = {}
-        self._unsent_states: dict[str, None] = {}
-        self._events: deque[tuple[str, bytes]] = deque()
-        self._ready: deque[Row] = deque()
-        self._in_flight: dict[int, Row | str] = {}  # packet identifier -> row, or the topic of a state or event
-        self._rows_in_flight: set[int] = set()
-        self._cursor = 0
-        self._behind = True
-        self._asked: int | None = None  # the generation of the read that is under way
-        self._generation = 0
-        self._fetches = 0
-        self._settled_meanwhile: dict[int, set[int]] = {}  # by fetch under way: what its answer may hold and is done
-        self._blocked: dict[str, asyncio.TimerHandle] = {}
-        self._probing: set[str] = set()
-        self._cautious = False
+        self._announcements = Announcements()
+        self._backlog = Backlog(outbox, self._pump)
+        self._refusals = Refusals(self._pump)
+        self._probes: deque[Row] = deque()
+        self._in_flight: dict[int, Row | Message] = {}  # by packet identifier
+        self._hang_ups: Counter[str] = Counter()  # by topic: rows in a row that made the broker hang up
+        self._suspect_to = 0  # up to this sequence one row is the poison: they go one at a time
+        self._held = False  # rows stay where they are: we are about to leave
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 
     def offer(self, rows: list[Row]) -> None:
         """Take rows that were just committed."""
-        for row in rows:
-            if row.topic in self._blocked and row.topic not in self._probing and self._nobody(row.topic):
-                self._probe(row.topic)
-        if not self._behind:
-            self._ready.extend(rows)
-            self._cursor = rows[-1].sequence
-            if len(self._ready) > 2 * READ_AHEAD:
-                self._rewind()
+        for topic in {row.topic for row in rows}:
+            self._refusals.reading_came(topic)
+        self._backlog.offer(rows)
         self._pump()
 
     def publish_state(self, topic: str, payload: bytes) -> None:
         """Send a retained state now and with every new connection."""
-        self._states[topic] = payload
-        self._unsent_states[topic] = None
+        self._announcements.set_state(topic, payload)
         self._pump()
 
     def clear_state(self, topic: str, then: Callable[[str], None]) -> None:
         """Remove a retained message from the broker; `then` hears the topic once the broker has done so."""
-        self._on_cleared[topic] = then
-        self.publish_state(topic, b"")
+        self._announcements.clear_state(topic, then)
+        self._pump()
 
     def publish_event(self, topic: str, payload: bytes) -> None:
-        """Send an event; while the broker is away the newest EVENTS_LIMIT of them wait."""
-        if len(self._events) == EVENTS_LIMIT:
-            self._events.popleft()
-            self.state = replace(self.state, events_dropped=self.state.events_dropped + 1)
-        self._events.append((topic, payload))
+        """Send an event; while the broker is away the newest ones wait, in bounded numbers."""
+        self._announcements.add_event(topic, payload)
+        self.state = replace(self.state, events_dropped=self._announcements.events_dropped)
         self._pump()
 
     # ---- connecting ----------------------------------------------------------------------------------------------
@@ -161,6 +138,8 @@ class Publisher:
                 failures += 1
                 await self._pause(failures)
                 continue
+            if connection is None:
+                return
             failures = 0
             ended = await self._serve(connection, address)
             if not self._stopping.is_set():
@@ -168,42 +147,56 @@ class Publisher:
                 await self._pause(1)
 
     async def stop(self, farewell: Message, grace_s: float) -> None:
-        """Send what can still be sent, then the farewell state, and hang up; at most `grace_s` seconds."""
+        """Send what can still be sent, then the farewell state, and hang up; at most `grace_s` seconds.
+
+        A broker that does not take the farewell in time is left without a word, so that it publishes the will.
+        """
         self._stopping.set()
         connection = self._connection
         if connection is None:
             return
         try:
-            async with asyncio.timeout(grace_s):
-                await self._drained()
-                self.publish_state(farewell.topic, farewell.payload)
+            async with asyncio.timeout(grace_s / 2):
                 await self._drained()
         except TimeoutError:
             _log.info("the broker is slow: what it did not acknowledge is kept and goes out at the next start")
-        connection.close()
+        self._held = True
+        try:
+            async with asyncio.timeout(grace_s / 2):
+                self.publish_state(farewell.topic, farewell.payload)
+                await self._drained()
+                connection.close()
+                await asyncio.wait([connection.ended])
+        except TimeoutError:
+            connection.cut()
 
-    async def _open(self, address: Address) -> Connection:
+    async def _open(self, address: Address) -> Connection | None:
+        """Answer a connection, or None once `stop` was called. Raises BrokerAway, BrokerRefused."""
         opening = asyncio.ensure_future(Connection.open(address, self._login, self._will, WINDOW, self._on_puback))
         stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not opening.done():
+        try:
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._stopping.is_set():
+                return await opening
             opening.cancel()
-            raise BrokerAway("stopping")
-        return await opening
+            await asyncio.wait({opening})
+            if not opening.cancelled() and opening.exception() is None:
+                opening.result().close()  # it was open in the same moment
+            return None
+        finally:
+            stopping.cancel()
+            opening.cancel()
 
     async def _serve(self, connection: Connection, address: Address) -> Ended:
         _log.info("connected to %s", address)
         self._connection = connection
-        self._unsent_states = dict.fromkeys(self._states)
         self._in_flight.clear()
-        self._rows_in_flight.clear()
-        for timer in self._blocked.values():
-            timer.cancel()
-        self._blocked.clear()
-        self._probing.clear()
-        self._change(connected_to=str(address), trouble=None, blocked={})
-        self._rewind()
+        self._probes.clear()
+        self._announcements.start_over()
+        self._refusals.connected()
+        self._backlog.start_over()
+        self._change(connected_to=str(address), trouble=None)
+        self._show_refused()
         self._pump()
         ended = await connection.ended
         self._connection = None
@@ -221,7 +214,9 @@ class Publisher:
             return
 
     async def _drained(self) -> None:
-        while self._connection is not None and (self._in_flight or self._ready or self._behind or self._unsent_states):
+        while self._connection is not None and (
+            self._in_flight or self._announcements.unsent_states or not (self._held or self._backlog.empty)
+        ):
             self._idle.clear()
             await self._idle.wait()
 
@@ -229,162 +224,107 @@ class Publisher:
 
     def _pump(self) -> None:
         """Send what there is room for; read on from disk when we are behind."""
+        self._idle.set()
         connection = self._connection
         if connection is None or connection.ended.done():
             return
-        window = 1 if self._cautious else connection.receive_maximum
-        while len(self._in_flight) < window and self._unsent_states:
-            topic = next(iter(self._unsent_states))
-            del self._unsent_states[topic]
-            self._in_flight[connection.publish(topic, self._states[topic], retain=True)] = topic
-        while len(self._in_flight) < window and self._events:
-            topic, payload = self._events.popleft()
-            self._in_flight[connection.publish(topic, payload)] = topic
-        while len(self._in_flight) < window and self._ready:
-            row = self._ready.popleft()
-            if row.topic not in self._blocked:
-                self._send(connection, row)
-        if self._behind and self._asked is None and len(self._ready) < READ_AHEAD // 2:
-            self._read_on()
+        while self._has_room(connection) and (message := self._announcements.take()):
+            self._in_flight[connection.publish(message)] = message
+        if self._held:
+            return
+        while self._has_room(connection) and self._probes:
+            self._send(connection, self._probes.popleft())
+        while self._has_room(connection) and (row := self._backlog.take(without=self._refusals)):
+            if row.sequence > self._suspect_to:
+                self._suspect_to = 0
+            self._send(connection, row)
+        while (topic := self._refusals.take_due()) is not None:
+            self._probe(connection, topic)
+        self._backlog.read_on(without=self._refusals)
+
+    def _has_room(self, connection: Connection) -> bool:
+        return len(self._in_flight) < (1 if self._suspect_to else connection.receive_maximum)
 
     def _send(self, connection: Connection, row: Row) -> None:
         limit = connection.maximum_packet_size
         if limit is not None and len(row.payload) + len(row.topic) + PACKET_OVERHEAD > limit:
             self._park(row, "packet_too_large")
             return
-        self._in_flight[connection.publish(row.topic, row.payload)] = row
-        self._rows_in_flight.add(row.sequence)
+        self._in_flight[connection.publish(Message(row.topic, row.payload, retain=False))] = row
 
-    def _read_on(self) -> None:
-        generation, after, blocked = self._generation, self._cursor, tuple(self._blocked)
-        self._asked = generation
+    def _probe(self, connection: Connection, topic: str) -> None:
+        """Offer the oldest row of a blocked topic: its PUBACK tells whether the way is free again."""
 
-        def take(rows: list[Row], fresh: list[Row]) -> None:
-            if generation != self._generation:
-                return  # asked before the last rewind
-            self._asked = None
-            self._ready.extend(fresh)
-            if rows:
-                self._cursor = rows[-1].sequence
-            self._behind = len(rows) == READ_AHEAD
+        def send(waits: bool, row: Row | None) -> None:
+            if row is not None and connection is not self._connection:
+                self._backlog.refuse(row)  # the probe is made anew with the next connection
+            elif row is not None:
+                self._probes.append(row)
+            elif not waits and topic in self._refusals:
+                self._free(topic)
             self._pump()
-            self._idle.set()
 
-        self._fetch(lambda store: store.waiting(after, READ_AHEAD, blocked), take)
-
-    def _fetch(self, query: Callable[[Store], list[Row]], then: Callable[[list[Row], list[Row]], None]) -> None:
-        """Read rows; `then` hears of all of them, and of those that are neither in flight nor settled meanwhile."""
-        settled: set[int] = set()
-        self._fetches += 1
-        number = self._fetches
-        self._settled_meanwhile[number] = settled
-
-        def take(rows: list[Row]) -> None:
-            del self._settled_meanwhile[number]
-            taken = settled | self._rows_in_flight
-            then(rows, [row for row in rows if row.sequence not in taken])
-
-        self._outbox.fetch(query, take)
-
-    def _rewind(self) -> None:
-        """Begin again with the oldest undelivered row; what is in flight is passed over."""
-        self._ready.clear()
-        self._cursor = 0
-        self._behind = True
-        self._generation += 1
-        self._asked = None
+        self._backlog.find_oldest(topic, send)
 
     # ---- what the broker says ------------------------------------------------------------------------------------
 
     def _on_puback(self, mid: int, code: int) -> None:
         sent = self._in_flight.pop(mid, None)
         if isinstance(sent, Row):
-            self._rows_in_flight.discard(sent.sequence)
             self._settle(sent, code)
         elif sent is not None:
-            self._settle_state(sent, code)
+            self._announcements.settle(sent, code)
+            self._show_refused()
         self._pump()
-        self._idle.set()
 
     def _settle(self, row: Row, code: int) -> None:
         if code == SUCCESS:
-            self._mark(row, "delivered", "success")
+            self._backlog.settle(row, "delivered", "success")
+            self._hang_ups.pop(row.topic, None)
             self.state = replace(self.state, delivered=self.state.delivered + 1)
-            if row.topic in self._blocked:
-                self._unblock(row.topic)
+            if row.topic in self._refusals:
+                self._free(row.topic)
         elif code in _NEVER:
             self._park(row, _NEVER[code])
         else:
-            reason, retry_s = _BLOCKED.get(code, (f"reason_code_{code:#04x}", 10.0))
-            self._block(row.topic, reason, retry_s)
-
-    def _settle_state(self, topic: str, code: int) -> None:
-        if code not in (SUCCESS, NO_MATCHING_SUBSCRIBERS):
-            reason, _ = _BLOCKED.get(code, (f"reason_code_{code:#04x}", 0.0))
-            if self.state.blocked.get(topic) != reason:
-                _log.error("the broker refuses %s (%s): check its access rules", topic, reason)
-                self._change(blocked={**self.state.blocked, topic: reason})
-        elif topic in self._on_cleared and not self._states.get(topic):
-            del self._states[topic]
-            self._on_cleared.pop(topic)(topic)
+            self._backlog.refuse(row)
+            self._block(row.topic, code)
 
     def _park(self, row: Row, reason: str) -> None:
         _log.error("the broker will never take the reading with sequence %d (%s): parked", row.sequence, reason)
-        self._mark(row, "parked", reason)
+        self._backlog.settle(row, "parked", reason)
         self._change(parked=self.state.parked + 1)
-        if row.topic in self._blocked:  # it was the probe: the next one is
-            self._probing.discard(row.topic)
-            self._probe(row.topic)
+        self._refusals.probe_gone(row.topic)
 
-    def _mark(self, row: Row, state: str, reason: str) -> None:
-        self._outbox.mark(row.sequence, state, reason)
-        for settled in self._settled_meanwhile.values():
-            settled.add(row.sequence)
+    def _block(self, topic: str, code: int, reason: str | None = None) -> None:
+        if self._refusals.block(topic, code, reason):
+            _log.warning("%s: %s. Its readings are kept and offered again", topic, self._refusals.reasons[topic])
+            self._show_refused()
 
-    def _block(self, topic: str, reason: str, retry_s: float) -> None:
-        self._probing.discard(topic)
-        if topic in self._blocked:
-            self._blocked[topic].cancel()
-        self._blocked[topic] = asyncio.get_running_loop().call_later(retry_s, self._probe, topic)
-        if self.state.blocked.get(topic) != reason:
-            _log.warning("%s: %s. Its readings are kept and offered again", topic, reason)
-            self._change(blocked={**self.state.blocked, topic: reason})
+    def _free(self, topic: str) -> None:
+        self._refusals.free(topic)
+        self._show_refused()
+        self._backlog.rewind()
 
-    def _probe(self, topic: str) -> None:
-        """Offer the oldest row of a blocked topic: its PUBACK tells whether the way is free again."""
-        connection = self._connection
-        if connection is None or topic in self._probing:
-            return
-        self._probing.add(topic)
-
-        def send(rows: list[Row], fresh: list[Row]) -> None:
-            if connection is not self._connection or topic not in self._blocked:
-                return
-            if not rows:
-                self._unblock(topic)
-            for row in fresh:
-                self._send(connection, row)
-
-        self._fetch(lambda store: store.oldest_waiting(topic), send)
-
-    def _unblock(self, topic: str) -> None:
-        self._blocked.pop(topic).cancel()
-        self._probing.discard(topic)
-        self._change(blocked={t: reason for t, reason in self.state.blocked.items() if t != topic})
-        self._rewind()
-        self._pump()
-
-    def _nobody(self, topic: str) -> bool:
-        return self.state.blocked.get(topic) == _BLOCKED[NO_MATCHING_SUBSCRIBERS][0]
+    def _show_refused(self) -> None:
+        blocked = {**self._announcements.refused, **self._refusals.reasons}
+        if blocked != self.state.blocked:
+            self._change(blocked=blocked)
 
     def _note_poison(self, ended: Ended) -> None:
         """A broker that hangs up over a packet does not say which: send one at a time, until it is found."""
         rows = [sent for sent in self._in_flight.values() if isinstance(sent, Row)]
         if ended.code not in _POISON_ENDS or not rows:
             return
-        if self._cautious or len(rows) == 1:
-            self._park(rows[0], f"hung_up_{ended.code:#04x}")
-        self._cautious = not self._cautious and len(rows) > 1
+        if len(self._in_flight) > 1:
+            self._suspect_to = max(row.sequence for row in rows)
+            return
+        row, reason = rows[0], f"hung_up_{ended.code:#04x}"
+        self._hang_ups[row.topic] += 1
+        if self._hang_ups[row.topic] <= HANG_UPS_LIMIT:
+            self._park(row, reason)
+        else:
+            self._block(row.topic, UNSPECIFIED_ERROR, reason)
 
     def _change(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # the names are this dataclass's own

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -14,10 +21,13 @@ from uuid import uuid4
 import pytest
 
 from gateway import publisher as publisher_module
+from gateway import refusals
 from gateway.mqtt import Address, Login, Message
 from gateway.outbox import Outbox
 from gateway.publisher import Publisher, PublisherState
 from gateway.store import Draft, Row, Store
+from simulators.broker import OwnBroker, own_broker
+from simulators.chart import Chart
 
 BASE = "vitals/v1/northside/exam-3"
 STATE_TOPIC = f"{BASE}/gateway"
@@ -42,6 +52,10 @@ class Sender:
     outbox: Outbox
     publisher: Publisher
     running: asyncio.Task[None] | None = None
+
+    @property
+    def farewell(self) -> Message:
+        return FAREWELL
 
     @property
     def state(self) -> PublisherState:
@@ -78,14 +92,16 @@ class Sender:
         waiting, _, parked = await self.outbox.ask(Store.depth)
         return waiting, parked
 
-    async def drained(self) -> None:
-        """Wait until no row waits."""
+    async def until_depth(self, waiting: int, parked: int = 0) -> None:
+        """Wait until so many rows wait, and so many are parked."""
+        depth = await self.depth()
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while (await self.depth())[0]:  # noqa: ASYNC110 - a row sets no Event
+                while depth != (waiting, parked):
                     await asyncio.sleep(0.01)
+                    depth = await self.depth()
         except TimeoutError:
-            raise AssertionError(f"rows still wait: {await self.depth()}, {self.state}") from None
+            raise AssertionError(f"(waiting, parked) is {depth}, not {(waiting, parked)}; {self.state}") from None
 
     def cut(self) -> None:
         """The network is gone, from one moment to the next."""
@@ -141,10 +157,57 @@ async def new_sender(tmp_path: Path) -> AsyncIterator[NewSender]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is offered again after a moment, and so is a broker that is away."""
-    blocked = {code: (reason, 0.05) for code, (reason, _) in publisher_module._BLOCKED.items()}
-    monkeypatch.setattr(publisher_module, "_BLOCKED", blocked)
+    reasons = {code: (reason, 0.05) for code, (reason, _) in refusals._REASONS.items()}
+    monkeypatch.setattr(refusals, "_REASONS", reasons)
     monkeypatch.setattr(publisher_module, "RETRY_FIRST_S", 0.02)
     monkeypatch.setattr(publisher_module, "RETRY_CAP_S", 0.1)
+
+
+# ---- the real broker -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _broker_and_chart(*config: str) -> AsyncIterator[tuple[OwnBroker, Chart]]:
+    queue = () if any(line.startswith("max_queued_messages") for line in config) else ("max_queued_messages 100000",)
+    async with (
+        own_broker(server="mosquitto", config=(*queue, *config)) as broker,
+        Chart(broker.host, broker.port, f"{BASE}/#") as chart,
+    ):
+        yield broker, chart
+
+
+@pytest.fixture
+def broker_and_chart() -> Callable[..., AbstractAsyncContextManager[tuple[OwnBroker, Chart]]]:
+    """Mosquitto, with these lines in its configuration, and a chart that has subscribed to all there is."""
+    return _broker_and_chart
+
+
+@contextmanager
+def _paused(broker: OwnBroker) -> Iterator[None]:
+    assert broker._process is not None
+    broker._process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if broker._process is not None:
+            broker._process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def paused() -> Callable[[OwnBroker], AbstractContextManager[None]]:
+    """The broker's process stands still: connections stay open, the kernel accepts more, nothing is answered."""
+    return _paused
+
+
+@pytest.fixture
+def reload() -> Callable[[OwnBroker], None]:
+    """mosquitto(8): at SIGHUP it reads the files of its configuration again."""
+
+    def send(broker: OwnBroker) -> None:
+        assert broker._process is not None
+        broker._process.send_signal(signal.SIGHUP)
+
+    return send
 
 
 # ---- a broker that says what it is told to say -----------------------------------------------------------------------
@@ -177,6 +240,8 @@ class ScriptedBroker:
     taken: list[Published] = field(default_factory=list)
     connects: int = 0
     most_in_flight: int = 0
+    silent: bool = False  # acknowledges nothing
+    farewells: list[bool] = field(default_factory=list)  # of each connection that ended: whether DISCONNECT was said
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         unanswered: list[tuple[int, Published]] = []
@@ -197,13 +262,16 @@ class ScriptedBroker:
                     self.most_in_flight = max(self.most_in_flight, len(unanswered))
                     asyncio.get_running_loop().call_later(0.001, self._acknowledge, writer, unanswered)
                 elif kind == 0xE0:
+                    self.farewells.append(True)
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
-            return
+            self.farewells.append(False)
         finally:
             writer.close()
 
     def _acknowledge(self, writer: asyncio.StreamWriter, unanswered: list[tuple[int, Published]]) -> None:
+        if self.silent:
+            return
         for mid, message in unanswered:
             code = self.puback(message)
             if code == 0:
