@@ -103,7 +103,8 @@ class Driver(Protocol):
     """A codec with a clock. `now` is monotonic seconds and never goes back. Nothing here does I/O.
 
     Whoever holds a driver calls `tick` once when the port is open, then `feed` for all that arrives, `tick`
-    when the last deadline is reached, and `close` once when the port is gone.
+    when the last deadline is reached, and `close` once when the port is gone. A tick says that nothing has arrived
+    until now; a feed after the deadline, with no tick between, says that nobody listened meanwhile.
     """
 
     def feed(self, data: bytes, now: float) -> Step:

@@ -12,6 +12,9 @@ from typing import ClassVar, Literal
 
 _STRICT = {"extra": "forbid"}
 
+# The notices of the codecs that say something of the load.
+LoadNotice = Literal["zero", "below_zero", "unstable", "overload", "underload", "busy", "not_a_weight"]
+
 Evidence = Literal["manual", "capture", "independent-test", "derived", "hardware"]
 
 
@@ -43,8 +46,8 @@ class Settling:
 
     frames: int = 1
     silence_s: float = 2.5
-    breaks: tuple[str, ...] = ("zero",)
-    doubts: tuple[str, ...] = ()
+    breaks: tuple[LoadNotice, ...] = ("zero",)
+    doubts: tuple[LoadNotice, ...] = ()
     lone: Literal["recall", "transient"] = "transient"
 
     def __post_init__(self) -> None:

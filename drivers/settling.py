@@ -11,9 +11,10 @@ Laws:
 3. Without a break, another weight is another reading (a parent, then the parent with the child). The same
    weight with something new beside it (a height keyed in later) tells only what is new.
 4. Where it cannot be told whether there was a break, an equal value is told once more with the flag
-   `possible_repeat`: after the model's `doubts`; in a stream that was joined in its middle; when a unit or a
-   keyed-in ID changed while the load stayed; after a silence in which someone keyed in a height, when the same
-   weight comes with it. Whoever receives it compares it with the last reading and holds it if it is equal.
+   `possible_repeat`: after the model's `doubts`; in a stream that was joined in its middle; when we did not listen
+   for as long as a silence takes; when a unit or a keyed-in ID changed while the load stayed; after a silence in
+   which someone keyed in a height, when the same weight comes with it. Whoever receives it compares it with the last
+   reading and holds it if it is equal.
 5. One event in, one event out: a frame that is no reading of its own goes out as a notice once its fate is known:
    `settling` (an equal one followed and settled it), `repeat` (told already), `unsettled` (others followed).
 """
@@ -47,10 +48,11 @@ class Settling:
 
     def feed(self, data: bytes, now: float) -> Step:
         """Take what has just arrived; see Driver."""
-        events = self._note_silence(now)
+        if self._is_silent(now) and self._told is not None:
+            self._in_doubt = True  # nobody ticked: it was not the device that was silent, but we who did not listen
         step = self._driver.feed(data, now)
-        self._heard_at = now  # bytes, not events: half a frame is no silence, and a late tick changes nothing
-        return self._step(events + self._settle_all(step.events), step)
+        self._heard_at = now  # bytes, not events: half a frame is no silence
+        return self._step(self._settle_all(step.events), step)
 
     def tick(self, now: float) -> Step:
         """Take note of silence; see Driver."""
@@ -71,8 +73,11 @@ class Settling:
             deadline = silent_at if deadline is None else min(deadline, silent_at)
         return Step(tuple(events), inner.write, deadline)
 
+    def _is_silent(self, now: float) -> bool:
+        return self._heard_at is not None and now >= self._heard_at + self._rule.silence_s
+
     def _note_silence(self, now: float) -> list[Event]:
-        if self._heard_at is None or now < self._heard_at + self._rule.silence_s:
+        if not self._is_silent(now):
             return []
         self._heard_at = None
         before = self._told or self._before_silence  # noise within a long silence makes two of it

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from drivers import registry
 from drivers.models import DeviceModel
-from gateway.problems import Problem, Report, not_allowed, shown_path, unknown_model
+from gateway.problems import Problem, Report, not_allowed, shown_path, unknown_key, unknown_model
 from gateway.ranges import Ranges
+from gateway.vocabulary import KINDS
 
 _Row = TypeVar("_Row", DeviceModel, Ranges)
 
@@ -75,6 +76,26 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
         drivers = registry.serial_names() if row.link == "serial" else registry.ble_names()
         if row.driver not in drivers:
             report.error(("driver",), not_allowed(row.driver, drivers))
+    if isinstance(row, Ranges):
+        _check_ranges(report, row)
     if row is None or report.problems:
         raise CatalogueError(tuple(report.problems))
     return row
+
+
+def _check_ranges(report: Report, ranges: Ranges) -> None:
+    """A kind that is missing or misspelt would be a limit that is not there."""
+    for kind in ranges.kinds:
+        if kind not in KINDS:
+            report.error(("kinds", kind), unknown_key(kind, KINDS), of_key=True)
+    for kind in KINDS:
+        if kind not in ranges.kinds:
+            report.error(
+                ("kinds",), f"the limits of {kind} are missing: each kind has its own, as in the packaged file"
+            )
+    for kind, limits in ranges.kinds.items():
+        for name, band in (("absolute", limits.absolute), ("unusual", limits.unusual)):
+            if band.low >= band.high:
+                report.error(("kinds", kind, name), "low must be less than high")
+        if limits.unusual.low < limits.absolute.low or limits.unusual.high > limits.absolute.high:
+            report.error(("kinds", kind, "unusual"), "must lie within absolute")

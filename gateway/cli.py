@@ -9,6 +9,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="vitals-gateway", description="Brings an exam room's vitals to the chart system.")
+    parser.add_argument("--version", action="version", version=version("vitals-gateway"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="the service, in the foreground")
@@ -79,9 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--fault", action="append", default=[], metavar="NAME", dest="faults")
 
     demo = commands.add_parser("demo", help="the main job, with nothing configured")
-    demo.add_argument("--seconds", type=float, default=60.0, metavar="N")
+    demo.add_argument("--seconds", type=_positive_number, default=60.0, metavar="N")
     demo.add_argument("--json", action="store_true", help="the payloads, one a line")
     return parser
+
+
+def _positive_number(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
 
 
 def _run(config: Path, log_level: str) -> int:

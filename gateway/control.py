@@ -101,6 +101,7 @@ def ask(path: Path, command: str, timeout_s: float = 5.0) -> dict[str, object]:
 
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(0.2)
         try:
             connection.connect(str(path))
         except OSError:

@@ -19,7 +19,8 @@ from gateway.settings import Device
 from gateway.supervisor import DeviceStatus, Supervisor
 
 DELAY_S = 0.25  # changes that come together go out as one state
-GATEWAY_STATE_S = 60.0
+GATEWAY_STATE_S = 60.0  # at the latest
+GATEWAY_STATE_LEAST_S = 1.0  # between two of them
 
 
 class Health:
@@ -33,7 +34,7 @@ class Health:
         self._started_at = clock.now().utc
         self._changed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
-        self._gateway_changed = asyncio.Event()
+        self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._supervisors: Mapping[str, Supervisor] = {}
 
@@ -69,12 +70,13 @@ class Health:
     def device_changed(self, device: str) -> None:
         """Tell a device's state, soon."""
         self._changed.add(device)
+        self._gateway_event.set()
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(DELAY_S, self._publish_device_states)
 
-    def broker_changed(self) -> None:
+    def gateway_changed(self) -> None:
         """Tell the gateway's state, soon."""
-        self._gateway_changed.set()
+        self._gateway_event.set()
 
     def event(self, device: Device, notice: Notice, mode: Mode) -> None:
         """Tell what a device said that is not a reading."""
@@ -95,7 +97,7 @@ class Health:
     async def run(self) -> None:
         """Tell the gateway's state when it changes, and every GATEWAY_STATE_S."""
         while self._publisher is not None:
-            self._gateway_changed.clear()
+            self._gateway_event.clear()
             outbox = await self._outbox.state()
             now = self._clock.now().utc
             payload = states.gateway_state(
@@ -114,8 +116,10 @@ class Health:
                 not_kept=outbox.not_kept,
             )
             self._publisher.publish_state(states.gateway_topic(self._origin), payload)
+            await asyncio.sleep(GATEWAY_STATE_LEAST_S)
             try:
-                await asyncio.wait_for(self._gateway_changed.wait(), GATEWAY_STATE_S)
+                async with asyncio.timeout(GATEWAY_STATE_S):
+                    await self._gateway_event.wait()
             except TimeoutError:
                 continue
 

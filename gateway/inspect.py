@@ -34,6 +34,8 @@ def decoded(
         try:
             row = load_model(model, models_dir)
         except CatalogueError as error:
+            if model not in model_names(models_dir):
+                raise UsageError(error.problems[0].message) from None
             raise UsageError(str(error)) from None
         name, quirks = row.driver, row.quirks
     if name is None or name not in registry.names():

@@ -49,14 +49,15 @@ class Intake:
         self._new_id = new_id
         self._last: dict[str, _Last] = {}
 
-    def remember(self, kept: bytes) -> None:
-        """Take note of a reading that was kept before this start, by its bytes; hand in the oldest first."""
+    def remember(self, kept: bytes) -> UUID:
+        """Take note of a reading that was kept before this start, by its bytes, the oldest first; answer its id."""
         members = simplejson.loads(kept, use_decimal=True)
         for vital in members["vitals"]:
             measured = vital["measured"]
             if measured is not None:
                 measurement = Measurement(vital["kind"], Decimal(measured["value"]), measured["unit"])
                 self._last[vital["kind"]] = _Last(measurement, UUID(members["id"]))
+        return UUID(members["id"])
 
     def reading(self, sample: Sample, mode: Mode) -> Reading:
         """Answer the validated reading. Raises UnknownUnit, which is the driver's fault."""

@@ -31,6 +31,7 @@ OPEN_TIMEOUT_S = 12.0  # of all of them: a resolver may hang for longer than a s
 # Reason codes: OASIS mqtt-v5.0, 2.4.
 SUCCESS = 0x00
 NO_MATCHING_SUBSCRIBERS = 0x10
+SESSION_TAKEN_OVER = 0x8E
 UNSPECIFIED_ERROR = 0x80
 
 
@@ -95,7 +96,7 @@ class Connection:
         self.maximum_packet_size: int | None = None
         self._loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[None] = self._loop.create_future()
-        self._address = address
+        self.address = address
         self._login = login
         self._on_puback = on_puback
         self._abandoned = False
@@ -124,7 +125,8 @@ class Connection:
         connection = cls(address, login, will, window, on_puback)
         threading.Thread(target=connection._connect, name=f"connect {address}", daemon=True).start()
         try:
-            await asyncio.wait_for(connection._connected, OPEN_TIMEOUT_S)
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await connection._connected
         except TimeoutError:
             raise BrokerAway(
                 f"{address} does not answer: is it the broker's address, does a firewall drop it?"
@@ -157,16 +159,16 @@ class Connection:
     def _connect(self) -> None:
         login = self._login
         try:
-            if self._address.tls:
+            if self.address.tls:
                 self._client.tls_set_context(_tls_context(login))
             if login.protocol == 5:
-                self._client.connect(self._address.host, self._address.port, KEEPALIVE_S, clean_start=True)
+                self._client.connect(self.address.host, self.address.port, KEEPALIVE_S, clean_start=True)
             else:
-                self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
+                self._client.connect(self.address.host, self.address.port, KEEPALIVE_S)
         except BrokerRefused as error:
             self._tell(_fail, self._connected, error)
         except (OSError, UnicodeError) as error:
-            self._tell(_fail, self._connected, _why_away(self._address, error))
+            self._tell(_fail, self._connected, _why_away(self.address, error))
         else:
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
                 self._client.disconnect()
@@ -177,7 +179,7 @@ class Connection:
         self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self._tell(_fail, self._connected, _why_refused(self._address, code))
+            self._tell(_fail, self._connected, _why_refused(self.address, code))
             return
         receive_maximum = getattr(properties, "ReceiveMaximum", None)
         if receive_maximum is not None:
@@ -189,15 +191,21 @@ class Connection:
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            reason = f"{self._address} hung up: {code.getName()}"
-        else:
-            reason = f"the connection to {self._address} is lost ({code.getName()})"
+            ended = Ended(code.value, f"{self.address} hung up: {code.getName()}")
+        else:  # paho's own word, for a PUBACK that it cannot read too: no verdict of the broker's on what was sent
+            ended = Ended(UNSPECIFIED_ERROR, f"the connection to {self.address} is lost ({code.getName()})")
+        if code.value == SESSION_TAKEN_OVER and flags.is_disconnect_packet_from_server:
+            ended = Ended(
+                code.value,
+                f"{self.address}: another client has the id {self._login.client_id}: is this gateway's card a copy,"
+                " or do two rooms have one name?",
+            )
         early = BrokerAway(
-            f"{self._address} hung up before it let us in: does it ask for a client certificate"
+            f"{self.address} hung up before it let us in: does it ask for a client certificate"
             " (broker.client_cert_file), is it an MQTT port?"
         )
         self._tell(_fail, self._connected, early)
-        self._tell(_settle, self.ended, Ended(code.value, reason))
+        self._tell(_settle, self.ended, ended)
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None

@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 
 GROUP_LIMIT = 500  # drafts in one commit: bounds how long the first one waits for the last
 RETRY_S = 1.0
+ANSWER_S = 2.0  # a disk that is asked how full it is and says nothing for so long hangs
 HELD_BACK_LIMIT = 1000  # readings in memory while the disk takes none: hours of an exam room, less than 2 MB
 MARKS_DELAY_S = 0.2  # delivered marks wait for company: a lost mark only sends a row again, under its old id
 MARKS_LIMIT = 500
@@ -65,7 +66,8 @@ class _Stop:
 class Outbox:
     """The loop's side of the outbox. `on_kept` is called on the loop with rows, on disk, in the order of sequence.
 
-    `ended` is done when the thread is at its end; with an exception if that is a defect of ours.
+    `ended` is done when the thread is at its end; with an exception if that is a defect of ours. While
+    `clock_is_right` is not set, deliveries are noted without a time: keeping time counts from when it is.
     """
 
     def __init__(self, path: Path, on_kept: Callable[[list[Row]], None]) -> None:
@@ -77,6 +79,8 @@ class Outbox:
         self._held_back: list[Draft] = []
         self._not_kept = 0
         self._trouble: str | None = None
+        self.clock_is_right = False
+        self.lost = 0  # readings that the disk had not taken when the thread ended
         self._unanswered: list[_Ask] = []
         self._unreadable: str | None = None
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -126,9 +130,14 @@ class Outbox:
     async def state(self) -> OutboxState:
         """Answer how the outbox is."""
         try:
-            depth, oldest, parked = await self.ask(Store.depth)
+            async with asyncio.timeout(ANSWER_S):
+                depth, oldest, parked = await self.ask(Store.depth)
         except DatabaseError as error:
             return OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, trouble=str(error))
+        except TimeoutError:
+            return OutboxState(
+                held_back=len(self._held_back), not_kept=self._not_kept, trouble="the disk does not answer"
+            )
         trouble = self._trouble or self._unreadable
         return OutboxState(depth, oldest, parked, len(self._held_back), self._not_kept, trouble)
 
@@ -172,6 +181,7 @@ class Outbox:
             self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
             if not self._unanswered:
                 self._unreadable = None
+        self.lost = len(self._held_back)
         if self._held_back:
             _log.error("stopping with %d readings that the disk did not take: they are lost", len(self._held_back))
 
@@ -202,7 +212,7 @@ class Outbox:
     def _commit(self, drafts: list[Draft], marks: list[Mark]) -> bool:
         """Answer whether the disk took it."""
         try:
-            rows = self._store.write(drafts, marks)
+            rows = self._store.write(drafts, marks, clock_is_right=self.clock_is_right)
         except DatabaseError as error:
             self._hold_back(drafts, error)
             return False

@@ -47,6 +47,9 @@ WINDOW = 50
 # The first minute of an outage is worth quick tries; after it, forty rooms must not hammer a broker that starts.
 RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_LATER_S, LATER_AFTER = 0.25, 2.0, 15.0, 30
 
+# A connection that lasted so long was no failure. A broker that acknowledges nothing for so long never will.
+STEADY_S, UNANSWERED_S = 10.0, 30.0
+
 # MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1, 3.14.2.1) that say that no other try will do better.
 _NEVER = {0x90: "topic_name_invalid", 0x95: "packet_too_large", 0x99: "payload_format_invalid"}
 _POISON_ENDS = frozenset({0x81, 0x82, 0x90, 0x95, 0x99})
@@ -92,9 +95,10 @@ class Publisher:
         self._refusals = Refusals(self._pump)
         self._probes: deque[Row] = deque()
         self._in_flight: dict[int, Row | Message] = {}  # by packet identifier
+        self._answers = 0  # PUBACKs so far
         self._hang_ups: Counter[str] = Counter()  # by topic: rows in a row that made the broker hang up
         self._suspect_to = 0  # up to this sequence one row is the poison: they go one at a time
-        self._held = False  # rows stay where they are: we are about to leave
+        self._leaving = False  # rows stay where they are
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 
@@ -140,11 +144,13 @@ class Publisher:
                 continue
             if connection is None:
                 return
-            failures = 0
+            since = asyncio.get_running_loop().time()
             ended = await self._serve(connection, address)
+            lasted = asyncio.get_running_loop().time() - since
+            failures = 0 if lasted >= STEADY_S else failures + 1  # a broker that lets us in and throws us out
             if not self._stopping.is_set():
                 _log.warning("%s", ended.reason)
-                await self._pause(1)
+                await self._pause(failures)
 
     async def stop(self, farewell: Message, grace_s: float) -> None:
         """Send what can still be sent, then the farewell state, and hang up; at most `grace_s` seconds.
@@ -160,7 +166,7 @@ class Publisher:
                 await self._drained()
         except TimeoutError:
             _log.info("the broker is slow: what it did not acknowledge is kept and goes out at the next start")
-        self._held = True
+        self._leaving = True
         try:
             async with asyncio.timeout(grace_s / 2):
                 self.publish_state(farewell.topic, farewell.payload)
@@ -198,24 +204,36 @@ class Publisher:
         self._change(connected_to=str(address), trouble=None)
         self._show_refused()
         self._pump()
-        ended = await connection.ended
+        ended = await self._watch(connection)
         self._connection = None
         self._note_poison(ended)
         self._change(connected_to=None, trouble=ended.reason)
         self._idle.set()
         return ended
 
+    async def _watch(self, connection: Connection) -> Ended:
+        """Wait for the connection's end; a broker that acknowledges nothing is left, since nothing more goes out."""
+        while not connection.ended.done():
+            answers = self._answers
+            await asyncio.wait([connection.ended], timeout=UNANSWERED_S)
+            if self._in_flight and self._answers == answers and not connection.ended.done():
+                connection.cut()
+                await asyncio.wait([connection.ended])
+                return Ended(UNSPECIFIED_ERROR, f"{connection.address} acknowledges nothing: we connect anew")
+        return connection.ended.result()
+
     async def _pause(self, failures: int) -> None:
         cap = RETRY_CAP_S if failures < LATER_AFTER else RETRY_CAP_LATER_S
         longest = min(cap, RETRY_FIRST_S * 2 ** min(failures, 10))
         try:
-            await asyncio.wait_for(self._stopping.wait(), random.uniform(RETRY_FIRST_S, longest))  # noqa: S311 - jitter
+            async with asyncio.timeout(random.uniform(RETRY_FIRST_S, longest)):  # noqa: S311 - jitter
+                await self._stopping.wait()
         except TimeoutError:
             return
 
     async def _drained(self) -> None:
         while self._connection is not None and (
-            self._in_flight or self._announcements.unsent_states or not (self._held or self._backlog.empty)
+            self._in_flight or self._announcements.unsent_states or not (self._leaving or self._backlog.empty)
         ):
             self._idle.clear()
             await self._idle.wait()
@@ -230,7 +248,7 @@ class Publisher:
             return
         while self._has_room(connection) and (message := self._announcements.take()):
             self._in_flight[connection.publish(message)] = message
-        if self._held:
+        if self._leaving:
             return
         while self._has_room(connection) and self._probes:
             self._send(connection, self._probes.popleft())
@@ -269,6 +287,7 @@ class Publisher:
     # ---- what the broker says ------------------------------------------------------------------------------------
 
     def _on_puback(self, mid: int, code: int) -> None:
+        self._answers += 1
         sent = self._in_flight.pop(mid, None)
         if isinstance(sent, Row):
             self._settle(sent, code)

@@ -34,6 +34,6 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a terminal that closes, too
         loop.add_signal_handler(number, stop.set)
     await Service(settings, control=default_path()).run(stop)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -42,7 +42,9 @@ DAY_S = 86400.0
 REMEMBERED = 8  # how many of a device's last readings are looked at for repeats after a start
 
 # Within the 5 s that stopping may take.
-STOP_DEVICES_S, STOP_BROKER_S, STOP_OUTBOX_S = 1.0, 1.5, 2.0
+STOP_DEVICES_S, STOP_BROKER_S, STOP_OUTBOX_S = 0.7, 1.5, 1.5
+CLOCK_AT_START_S = 0.5  # for the first word on the clock; readings that come before it are marked unsynced
+READY_TRIES = 100
 
 
 class ServiceFailed(Exception):
@@ -67,7 +69,7 @@ class Service:
         self._publisher = Publisher(
             [Address(url.host, url.port, url.tls) for url in broker.urls],
             Login(
-                origin.gateway_id,
+                f"{settings.site}.{settings.room}",  # no dot can stand in either: no two rooms share a client id
                 5 if broker.protocol == 5 else 4,
                 broker.username,
                 password,
@@ -77,7 +79,7 @@ class Service:
             ),
             self._health.farewell("connection_lost"),
             self._outbox,
-            self._health.broker_changed,
+            self._health.gateway_changed,
         )
         self._intakes = {device.id: Intake(device, origin, ranges, self._clock) for device in settings.devices}
         self._supervisors = {
@@ -92,14 +94,20 @@ class Service:
             )
             for device in settings.devices
         }
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._control = Control(control, {"status": self._health.status})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises ServiceFailed."""
-        await self._remember()
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        refreshed = asyncio.create_task(self._refresh_clock())
+        with suppress(DatabaseError):  # the outbox shows its own trouble; reading does not wait for it
+            await self._remember()
         self._health.attach(self._publisher, self._supervisors)
-        await self._clear_what_is_gone()
+        with suppress(DatabaseError):
+            await self._clear_what_is_gone()
         await self._control.start()
+        await asyncio.wait([refreshed], timeout=CLOCK_AT_START_S)
         devices = [asyncio.create_task(s.run(), name=f"device {id_}") for id_, s in self._supervisors.items()]
         sender = asyncio.create_task(self._publisher.run(), name="publisher")
         chores = [
@@ -110,29 +118,44 @@ class Service:
         ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
-            watched: set[asyncio.Future[Any]] = {stopping, sender, self._outbox.ended, *devices, *chores}
+            watched: set[asyncio.Future[Any]] = {stopping, sender, self._outbox.ended, self._broken, *devices, *chores}
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            failed = _what_failed([sender, *devices, *chores], self._outbox.ended)
+            failed = _what_failed([sender, *devices, *chores], {"outbox": self._outbox.ended, "loop": self._broken})
         finally:
             systemd.notify("STOPPING=1")
             await self._control.stop()
-            await _cancel([stopping, *chores])
-            await _within(STOP_DEVICES_S, _cancel(devices), "a device did not let go in time")
+            await _within(
+                STOP_DEVICES_S, _cancel([stopping, refreshed, *chores, *devices]), "a part did not stop in time"
+            )
             self._health.stop()
             farewell = self._health.farewell("stopped", self._clock.now().utc)
-            await self._publisher.stop(farewell, STOP_BROKER_S)
-            await _cancel([sender])
-            await _within(STOP_OUTBOX_S, self._outbox.close(), "the disk did not answer in time")
+            await _within(STOP_BROKER_S, self._publisher.stop(farewell, STOP_BROKER_S), "the broker did not let go")
+            await _within(STOP_DEVICES_S, _cancel([sender]), "the publisher did not stop in time")
+            kept = await _within(STOP_OUTBOX_S, self._outbox.close(), "the disk did not answer in time")
+        if failed is None and not kept:
+            failed = "the disk did not answer: readings that it did not take are lost; check the disk"
+        if failed is None and self._outbox.lost:
+            failed = f"{self._outbox.lost} readings are lost: the disk did not take them; check the disk"
         if failed is not None:
             raise ServiceFailed(failed)
 
     def _on_kept(self, rows: list[Row]) -> None:
         self._publisher.offer(rows)
 
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback that failed is a part that failed: it has no task that could tell."""
+        loop.default_exception_handler(context)
+        error = context.get("exception")
+        if "handle" in context and error is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
     async def _remember(self) -> None:
         for device, intake in self._intakes.items():
             for kept in await self._outbox.ask(_last_payloads(device)):
-                intake.remember(kept)
+                try:
+                    self._supervisors[device].last_reading(intake.remember(kept))
+                except (ValueError, KeyError, TypeError, ArithmeticError):
+                    _log.warning("%s: a kept reading cannot be read again: repeats of it will not be found", device)
 
     async def _clear_what_is_gone(self) -> None:
         """A retained state of a device that the YAML names no more would stand at the broker for ever."""
@@ -147,12 +170,16 @@ class Service:
 
     async def _watch_clock(self) -> None:
         while True:
-            before = self._clock.quality
-            await asyncio.to_thread(self._clock.refresh)
-            if self._clock.quality is not before:
-                _log.info("the clock is %s", self._clock.quality)
-                self._health.broker_changed()
             await asyncio.sleep(CLOCK_S)
+            await self._refresh_clock()
+
+    async def _refresh_clock(self) -> None:
+        before = self._clock.quality
+        await asyncio.to_thread(self._clock.refresh)
+        self._outbox.clock_is_right = self._clock.quality is not ClockQuality.UNSYNCED
+        if self._clock.quality is not before:
+            _log.info("the clock is %s", self._clock.quality)
+            self._health.gateway_changed()
 
     async def _purge(self) -> None:
         """Delete what was delivered keep_days ago; never by a clock that may be wrong by years."""
@@ -169,25 +196,28 @@ class Service:
     async def _feed_watchdog(self) -> None:
         """Say that the loop turns. What the broker, the disk or a device does is no reason to be restarted."""
         status = f"STATUS={len(self._supervisors)} devices, outbox {self._settings.outbox.path}"
-        ready = False
+        ready, tries = False, 0
         while True:
             if not ready:  # systemd's queue may be full while forty services start
-                ready = systemd.notify("READY=1", status) or "NOTIFY_SOCKET" not in os.environ
-            systemd.notify("WATCHDOG=1")
-            await asyncio.sleep(systemd.watchdog_interval() or DAY_S if ready else 0.1)
+                ready = "NOTIFY_SOCKET" not in os.environ or systemd.notify("READY=1", status) or tries > READY_TRIES
+                tries += 1
+            else:
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep((systemd.watchdog_interval() or DAY_S) if ready else 0.1)
 
 
 def _last_payloads(device: str) -> Callable[[Store], list[bytes]]:
     return lambda store: store.last_payloads(device, REMEMBERED)
 
 
-def _what_failed(tasks: Iterable[asyncio.Task[None]], outbox: asyncio.Future[None]) -> str | None:
+def _what_failed(tasks: Iterable[asyncio.Task[None]], others: Mapping[str, asyncio.Future[None]]) -> str | None:
     """Answer which part ended by itself, or None."""
-    for name, part in [*((task.get_name(), task) for task in tasks), ("outbox", outbox)]:
+    parts = {**{task.get_name(): task for task in tasks}, **others}
+    for name, part in parts.items():
         if part.done():
             error = part.exception()
             _log.error("%s ended", name, exc_info=error)
-            return f"{name} ended by itself ({error or 'without an error'}): a defect in the gateway"
+            return f"{name} ended by itself ({type(error).__name__}): a defect in the gateway"
     return None
 
 
@@ -197,8 +227,12 @@ async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _within(limit_s: float, work: Awaitable[None], complaint: str) -> None:
+async def _within(limit_s: float, work: Awaitable[None], complaint: str) -> bool:
+    """Answer whether the work was done in time."""
     try:
-        await asyncio.wait_for(work, limit_s)
+        async with asyncio.timeout(limit_s):
+            await work
     except TimeoutError:
         _log.warning("%s", complaint)
+        return False
+    return True

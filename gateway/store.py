@@ -86,7 +86,7 @@ class Store:
                 os.close(self._lock)
                 raise
 
-    def write(self, drafts: Sequence[Draft], marks: Iterable[Mark]) -> list[Row]:
+    def write(self, drafts: Sequence[Draft], marks: Iterable[Mark], *, clock_is_right: bool = True) -> list[Row]:
         """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none."""
         now = time.time()
         with self._transaction():
@@ -95,7 +95,7 @@ class Store:
                 self._db.execute(
                     "UPDATE delivery SET state = ?, at = ?, reason = ?"
                     " WHERE state = 'waiting' AND sequence IN (SELECT value FROM json_each(?))",
-                    (state, now, reason, json.dumps(sequences)),
+                    (state, now if clock_is_right else None, reason, json.dumps(sequences)),
                 )
         if rows:
             self._next_sequence = rows[-1].sequence + 1
@@ -151,8 +151,12 @@ class Store:
         self._db.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
     def purge(self, delivered_before: float) -> int:
-        """Delete what was delivered before that time (seconds since 1970), overwritten; answer how many rows."""
+        """Delete what was delivered before that time (seconds since 1970), overwritten; answer how many rows.
+
+        Only called while the clock is right: what was delivered while it was not counts from now.
+        """
         with self._transaction():
+            self._db.execute("UPDATE delivery SET at = ? WHERE state = 'delivered' AND at IS NULL", (time.time(),))
             gone = self._db.execute(
                 "DELETE FROM reading WHERE sequence IN"
                 " (SELECT sequence FROM delivery WHERE state = 'delivered' AND at < ? LIMIT 1000)",

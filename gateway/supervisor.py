@@ -2,7 +2,7 @@
 
 Each device has a supervisor and a task of its own. What one device does (fails, hangs, floods) costs the others
 nothing but their share of the processor: after every piece of READ_LIMIT bytes the others have their turn, and a
-device is not read on while KEEPING_LIMIT of its pieces wait for the disk.
+device is not read on while KEEPING_LIMIT of its bytes wait for the disk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -34,8 +35,8 @@ from gateway.vocabulary import goes_to_event_topic
 
 _log = logging.getLogger(__name__)
 
-# What has been read and is not on disk dies with the process: at most this many pieces of READ_LIMIT bytes.
-KEEPING_LIMIT = 4
+# What has been read and is not on disk dies with the process: when this many bytes wait for the disk, no more is read.
+KEEPING_LIMIT = 4096
 
 # A plug that goes in again should be found while the MA still stands there; looking costs one stat().
 RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_BROKEN_S = 0.25, 2.0, 30.0
@@ -86,8 +87,8 @@ class Supervisor:
         self._frames = self._samples = self._notices = 0
         self._rejected: Counter[str] = Counter()
         self._rejected_in_a_row = 0
-        self._opened = 0
-        self._keeping: deque[asyncio.Future[None]] = deque()
+        self._keeping: deque[tuple[asyncio.Future[None], int]] = deque()  # with the bytes that were read for it
+        self._bytes_heard = 0
         self._mode = Mode.TEST
         self._told_events = Throttle(EVENT_INTERVAL_S)
         self._complaints = Throttle()
@@ -97,22 +98,33 @@ class Supervisor:
         """How the device stands now."""
         return replace(self._status, counts=Counts(self._frames, self._samples, self._notices, dict(self._rejected)))
 
+    def last_reading(self, reading_id: UUID) -> None:
+        """Take note of the last reading that was kept before this start."""
+        self._status = replace(self._status, last_reading_id=reading_id)
+
     async def run(self) -> None:
         """Attend the device until cancelled."""
         failures = 0
         while True:
             cap = RETRY_CAP_S
-            opened_before = self._opened
+            heard_before = self._bytes_heard
             try:
                 await self._attend()
             except LinkError as error:
                 self._note("offline", error.fault.value, str(error))
-            except Exception:  # noqa: BLE001 - the supervisor's edge
-                # A defect of ours in one device's code must not stop the others.
+            except Exception as error:  # noqa: BLE001 - the supervisor's edge
+                # A defect of ours in one device's code must not stop the others. Its words may hold a device's bytes.
                 cap = RETRY_CAP_BROKEN_S
-                _log.exception("%s: a defect in the gateway; the device is opened anew", self.device.id)
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                _log.error(
+                    "%s: a defect in the gateway (%s, %s line %s); the device is opened anew",
+                    self.device.id,
+                    type(error).__name__,
+                    where.filename,
+                    where.lineno,
+                )
                 self._note("offline", "internal_error", "a defect in the gateway: send its log to the maker")
-            failures = 0 if self._opened > opened_before and cap == RETRY_CAP_S else failures + 1
+            failures = 0 if self._bytes_heard > heard_before and cap == RETRY_CAP_S else failures + 1
             longest = min(cap, RETRY_FIRST_S * 2.0 ** min(failures, 10))
             await asyncio.sleep(random.uniform(RETRY_FIRST_S, longest))  # noqa: S311 - jitter
 
@@ -120,59 +132,71 @@ class Supervisor:
         """Open the port and read it until it fails. Raises LinkError."""
         if self.device.port is None:
             raise LinkLost(LinkFault.NOT_A_PORT, "this version reads serial devices only, no Bluetooth yet")
-        port = await SerialPort.open(self.device.port, self.device.line)
-        self._opened += 1
-        self._mode = Mode.DEMO if self._demo else Mode.TEST if port.is_pty else Mode.REAL
-        self._rejected_in_a_row = 0
-        self._note("unknown", "not_heard_yet", "the port is open; the device has said nothing yet")
         driver = registry.driver(self.device.model)
+        port = await SerialPort.open(self.device.port, self.device.line)
         try:
+            self._mode = Mode.DEMO if self._demo else Mode.TEST if port.is_pty else Mode.REAL
+            self._rejected_in_a_row = 0
+            self._note("unknown", "not_heard_yet", "the port is open; the device has said nothing yet")
             await self._read(port, driver)
         finally:
             port.close()  # first: a dead descriptor keeps the adapter from coming back under its own name
             self._take(driver.close(time.monotonic()).events)
 
     async def _read(self, port: SerialPort, driver: Driver) -> None:
-        step = driver.tick(time.monotonic())
+        step, size = driver.tick(time.monotonic()), 0
         while True:
+            self._take(step.events, size)  # before writing, which may fail: what was heard is told
             if step.write:
                 port.write(step.write)
-            self._take(step.events)
-            while len(self._keeping) >= KEEPING_LIMIT or (self._keeping and self._keeping[0].done()):
-                await self._keeping.popleft()
-            step = await self._next_step(port, driver, step)
+            await self._let_the_disk_follow()
+            step, size = await self._next_step(port, driver, step.deadline)
             await asyncio.sleep(0)  # a device that floods is always readable: now the others
 
-    async def _next_step(self, port: SerialPort, driver: Driver, last: Step) -> Step:
+    async def _next_step(self, port: SerialPort, driver: Driver, deadline: float | None) -> tuple[Step, int]:
+        """Answer what the driver makes of what comes next, and of how many bytes."""
         try:
-            async with asyncio.timeout_at(last.deadline):
+            async with asyncio.timeout_at(deadline):
                 data, at = await port.read()
         except TimeoutError:
-            return driver.tick(time.monotonic())
-        return driver.feed(data, at)
+            # We may have stood still ourselves: what lies in the port comes before the word that nothing came.
+            data, at = port.read_waiting()
+            if not data:
+                return driver.tick(at), 0
+        self._bytes_heard += len(data)
+        return driver.feed(data, at), len(data)
 
-    def _take(self, events: Iterable[Event]) -> None:
-        readings = []
-        for event in events:
-            if isinstance(event, Sample):
-                self._frames += 1
-                reading = self._reading(event)
-                if reading is not None:
-                    readings.append(reading)
-            elif isinstance(event, Notice):
-                self._take_notice(event)
-            else:
-                self._take_rejected(event)
-        if readings:
-            self._keeping.append(self._outbox.keep([self._intake.draft(reading) for reading in readings]))
-            self._note_readings(readings)
+    async def _let_the_disk_follow(self) -> None:
+        while self._keeping and (self._keeping[0][0].done() or sum(n for _, n in self._keeping) >= KEEPING_LIMIT):
+            kept, _ = self._keeping.popleft()
+            await kept
+
+    def _take(self, events: Iterable[Event], size: int = 0) -> None:
+        readings: list[Reading] = []
+        try:
+            for event in events:
+                if isinstance(event, Sample):
+                    self._frames += 1
+                    reading = self._reading(event)
+                    if reading is not None:
+                        readings.append(reading)
+                elif isinstance(event, Notice):
+                    self._take_notice(event)
+                else:
+                    self._take_rejected(event)
+        finally:  # a defect in one event must not cost the readings before it
+            if readings:
+                kept = self._outbox.keep([self._intake.draft(reading) for reading in readings])
+                self._keeping.append((kept, size))
+                self._note_readings(readings)
 
     def _reading(self, sample: Sample) -> Reading | None:
         try:
             reading = self._intake.reading(sample, self._mode)
         except UnknownUnit as error:
             self._rejected["unknown_unit"] += 1
-            _log.error("%s: %s", self.device.id, error)
+            if self._complaints.admit("unknown_unit", time.monotonic()) is not None:
+                _log.error("%s: %s", self.device.id, error)
             return None
         self._samples += 1
         return reading

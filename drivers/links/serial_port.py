@@ -36,6 +36,12 @@ _PTY_MAJORS = range(136, 144)
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
+_DOES_NOT_OPEN = "{} does not open: unplug its USB adapter and plug it in again"
+
+# Ports whose opening has not come back: a second thread would only hang beside the first.
+_opening: set[str] = set()
+
+
 class SerialPort:
     """One open port. `is_pty`: nothing that is plugged in is behind it, so nothing it says is real."""
 
@@ -54,13 +60,17 @@ class SerialPort:
     async def read(self) -> tuple[bytes, float]:
         """Wait for bytes; answer at most READ_LIMIT of them and the monotonic instant. Raises LinkLost."""
         while True:
-            try:
-                data = self._port.read(READ_LIMIT)
-            except (OSError, termios.error) as error:  # SerialException is an OSError; a pty's end is either
-                raise self._unplugged() from error
+            data, at = self.read_waiting()
             if data:
-                return data, time.monotonic()
+                return data, at
             await self._until_readable()
+
+    def read_waiting(self) -> tuple[bytes, float]:
+        """Answer at most READ_LIMIT of the bytes that are there, without waiting, and the instant. Raises LinkLost."""
+        try:
+            return self._port.read(READ_LIMIT), time.monotonic()
+        except (OSError, termios.error) as error:  # SerialException is an OSError; a pty's end is either
+            raise self._unplugged() from error
 
     def write(self, data: bytes) -> None:
         """Hand a short request to the kernel, without waiting. Raises LinkLost, LinkTimeout."""
@@ -100,6 +110,9 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:
     """Open the port off the loop; a port that opens too late is closed again."""
+    if path in _opening:
+        raise LinkTimeout(LinkFault.STUCK, _DOES_NOT_OPEN.format(path))
+    _opening.add(path)
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[serial.Serial] = loop.create_future()
 
@@ -118,6 +131,7 @@ async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:
             port = _open(path, line)
         except LinkLost as error:
             failure = error
+        _opening.discard(path)
         try:
             loop.call_soon_threadsafe(settle, port, failure)
         except RuntimeError:  # the loop has stopped meanwhile: nobody wants the port any more
@@ -126,11 +140,10 @@ async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:
 
     threading.Thread(target=work, name=f"open {path}", daemon=True).start()
     try:
-        return await asyncio.wait_for(opened, OPEN_TIMEOUT_S)
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            return await opened
     except TimeoutError:
-        raise LinkTimeout(
-            LinkFault.STUCK, f"{path} does not open: unplug its USB adapter and plug it in again"
-        ) from None
+        raise LinkTimeout(LinkFault.STUCK, _DOES_NOT_OPEN.format(path)) from None
 
 
 def _open(path: str, line: LineSettings) -> serial.Serial:
@@ -179,7 +192,10 @@ def _is_pty(node: os.stat_result) -> bool:
 
 def _why_it_does_not_open(path: str, error: Exception) -> LinkLost:
     """Tell the causes apart by errno; pyserial hides it in the arguments or in the cause of its own exception."""
-    number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
+    if isinstance(error, termios.error):
+        number = error.args[0]
+    else:
+        number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO):
         return LinkLost(LinkFault.PORT_ABSENT, f"{path} is not there: is the device's cable plugged in?")
     if number in (errno.EBUSY, errno.EAGAIN):

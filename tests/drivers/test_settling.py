@@ -49,12 +49,15 @@ UNSTABLE, EMPTY, OVER, NOISE = kg("41.00", "US"), kg("0.00"), kg("99999.99", "OL
 def play(
     model: DeviceModel, story: Story, *, open_at: float = LONG_BEFORE, until: float | None = 1000.0, ticks: bool = True
 ) -> list[Event]:
-    """Answer all events: the port is opened, each deadline is met (if `ticks`), at `until` the port is gone."""
+    """Answer all events: the port is opened, deadlines are met (late, if not `ticks`), at `until` the port is gone."""
     driver = registry.driver(model)
     step = driver.tick(open_at)
     events = list(step.events)
     for now, data in story:
-        events += _tick_until(driver, step.deadline, now) if ticks else []
+        if ticks:
+            events += _tick_until(driver, step.deadline, now)
+        elif step.deadline is not None and step.deadline <= now:
+            events += driver.tick(now).events
         step = driver.feed(data, now)
         events += step.events
     if until is not None:
@@ -454,3 +457,14 @@ def test_ticks_that_come_late_change_nothing(model: str, data: st.DataObject) ->
     assert [e for e in late if isinstance(e, Sample)] == [e for e in punctual if isinstance(e, Sample)]
     assert codes(late) == codes(punctual)
     assert [e for e in late if isinstance(e, Rejected)] == [e for e in punctual if isinstance(e, Rejected)]
+
+
+def test_a_weighing_that_goes_on_while_we_stand_still_is_not_a_second_one() -> None:
+    """Stopped, swapped out, waiting for a disk: the bytes lay in the port, and no tick said that nothing came."""
+    driver = registry.driver(load_model("health-o-meter-500kl"))
+    driver.tick(0.0)
+    driver.tick(10.0)
+    assert len(readings([*driver.feed(packet("83.7"), 11.0).events, *driver.feed(packet("83.7"), 12.0).events])) == 1
+    woken = driver.feed(packet("83.7") * 3, 16.0).events
+    assert readings(woken) == [("83.7", "possible_repeat")], "told with its doubt, for the gateway to hold"
+    assert readings(driver.feed(packet("83.7"), 17.0).events) == []

@@ -81,12 +81,14 @@ class Gate:
         self._reached, self._open = threading.Event(), threading.Event()
         write = Store.write
 
-        def wait_and_write(store: Store, drafts: Sequence[Draft], marks: Iterable[Mark]) -> list[Row]:
+        def wait_and_write(
+            store: Store, drafts: Sequence[Draft], marks: Iterable[Mark], *, clock_is_right: bool
+        ) -> list[Row]:
             marks = list(marks)
             self.groups.append((len(drafts), len(marks)))
             self._reached.set()
             assert self._open.wait(PATIENCE_S)
-            return write(store, drafts, marks)
+            return write(store, drafts, marks, clock_is_right=clock_is_right)
 
         monkeypatch.setattr(Store, "write", wait_and_write)
 
