@@ -192,8 +192,8 @@ class Connection:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             ended = Ended(code.value, f"{self.address} hung up: {code.getName()}")
-        else:  # paho's own word, for a PUBACK that it cannot read too: no verdict of the broker's on what was sent
-            ended = Ended(UNSPECIFIED_ERROR, f"the connection to {self.address} is lost ({code.getName()})")
+        else:  # paho's own word: it hangs up over a PUBACK whose reason code it cannot read, such as "too large"
+            ended = Ended(code.value, f"the connection to {self.address} is lost ({code.getName()})")
         if code.value == SESSION_TAKEN_OVER and flags.is_disconnect_packet_from_server:
             ended = Ended(
                 code.value,

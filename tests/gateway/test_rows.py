@@ -10,7 +10,7 @@ import pytest
 from drivers import registry
 from drivers.contract import Event, Sample
 from drivers.models import DeviceModel
-from gateway.catalogue import data_folder, load_model, load_ranges, model_names
+from gateway.catalogue import CatalogueError, data_folder, load_model, load_ranges, model_names
 from gateway.config import load
 from gateway.vocabulary import KINDS
 
@@ -134,3 +134,41 @@ def test_the_example_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [str(problem) for problem in loaded.problems] == []
     assert loaded.settings is not None
     assert [device.id for device in loaded.settings.devices] == ["scale", "bench-scale"]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "place"),
+    [
+        ("  body_weight:", "  body_weigt:", "kinds.body_weigt"),
+        ("  body_weight:", "  body_weigt:", "kinds"),
+    ],
+)
+def test_a_misspelt_kind_is_no_limit_and_is_told(tmp_path: Path, written: str, instead: str, place: str) -> None:
+    file = tmp_path / "ranges.yaml"
+    text = (data_folder() / "ranges.yaml").read_text()
+    assert written in text
+    file.write_text(text.replace(written, instead))
+    with pytest.raises(CatalogueError) as caught:
+        load_ranges(file)
+    assert place in {problem.path for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize("wrong", ["{low: 650, high: 0.2}", "{low: 0.1, high: 9000}"])
+def test_a_band_that_is_none_or_lies_outside_is_told(tmp_path: Path, wrong: str) -> None:
+    file = tmp_path / "ranges.yaml"
+    lines = (data_folder() / "ranges.yaml").read_text().splitlines()
+    kind = next(n for n, line in enumerate(lines) if line.startswith("  body_weight:"))
+    at = next(n for n, line in enumerate(lines) if n > kind and line.startswith("    unusual:"))
+    lines[at] = f"    unusual: {wrong}"
+    file.write_text("\n".join(lines))
+    with pytest.raises(CatalogueError) as caught:
+        load_ranges(file)
+    assert {problem.path for problem in caught.value.problems} == {"kinds.body_weight.unusual"}
+
+
+def test_a_break_that_no_codec_tells_is_told(tmp_path: Path) -> None:
+    row = (data_folder() / "devices" / "and-ek-l.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(row.replace("breaks: [zero,", "breaks: [zeroo,"))
+    with pytest.raises(CatalogueError) as caught:
+        load_model("mine", tmp_path)
+    assert [problem.path for problem in caught.value.problems] == ["settling.breaks[0]"]

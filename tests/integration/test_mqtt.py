@@ -71,7 +71,18 @@ async def test_the_brokers_own_words_are_passed_on(scripted: Any) -> None:
     async with opened(plain(scripted.port)) as connection:
         connection.publish(READING)
         await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
-        assert connection.ended.result() == mqtt.Ended(0x8E, f"127.0.0.1:{scripted.port} hung up: Session taken over")
+        ended = connection.ended.result()
+        assert ended.code == 0x8E
+        assert "another client has the id northside-exam-3" in ended.reason
+
+
+async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: Any) -> None:
+    scripted.disconnect = lambda _message: 0x8B
+    async with opened(plain(scripted.port)) as connection:
+        connection.publish(READING)
+        await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
+        said = f"127.0.0.1:{scripted.port} hung up: Server shutting down"
+        assert connection.ended.result() == mqtt.Ended(0x8B, said)
 
 
 async def test_a_broker_that_dies_ends_the_connection() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from gateway.catalogue import load_model
 from simulators.broker import OwnBroker
 from simulators.chart import Chart
 from simulators.ports.pty import PtyPort
@@ -143,6 +145,30 @@ async def test_sigterm_under_load_loses_nothing(gateway: Any, chart: Chart, new_
     await chart.wait_for(lambda chart: len(chart.readings) == len(committed(gateway.outbox)), timeout=30)
     assert_all_arrived_once(chart, gateway.outbox)
     assert not chart.duplicates, "an orderly stop leaves nothing half told"
+
+
+async def test_standing_still_in_the_middle_of_a_weighing_makes_no_second_reading(
+    gateway: Any, chart: Chart, new_port: NewPort
+) -> None:
+    """SIGSTOP, as a machine that swaps would: what the scale says meanwhile waits in the port."""
+    port = new_port("scale")
+    gateway.add_device("scale", "health-o-meter-500kl", port.path)
+    await gateway.start()
+    await gateway.device("scale", "unknown", "not_heard_yet")
+    silence_s = load_model("health-o-meter-500kl").settling.silence_s
+    packet = b"\x1bR\x1bI0000000000\x1bW83.7\x1bH0.0\x1bB0.0\x1bT0.0\x1bNm\x1bE"
+    await asyncio.sleep(silence_s + 0.5)  # the silence is the thing: nobody joins a stream in its middle
+    port.write(packet + packet)
+    await chart.wait_for(at_least(1), timeout=20)
+    gateway.process.send_signal(signal.SIGSTOP)
+    for _ in range(4):
+        port.write(packet)
+        await asyncio.sleep(silence_s / 3)  # a packet now and then, over longer than a silence
+    gateway.process.send_signal(signal.SIGCONT)
+    await gateway.until(lambda status: status["devices"]["scale"]["counts"]["frames"] == 6)
+    usable = [d for d in chart.deliveries if (d.payload or {})["disposition"] == "usable"]
+    assert len(usable) == 1
+    assert await gateway.stop() == 0
 
 
 async def test_stopping_while_the_broker_is_away(gateway: Any, broker: OwnBroker, new_port: NewPort) -> None:

@@ -1,0 +1,78 @@
+"""What a device said is kept, whatever happens in the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from drivers import registry
+from drivers.contract import Driver, Measurement, Sample, Step
+from drivers.errors import LinkFault, LinkLost
+from drivers.links.serial_port import SerialPort
+from drivers.models import LineSettings
+from gateway.catalogue import load_model, load_ranges
+from gateway.clock import Clock
+from gateway.intake import Intake
+from gateway.outbox import Outbox
+from gateway.payload import Origin
+from gateway.settings import Device
+from gateway.supervisor import Supervisor
+
+
+class _AnswersAndAsksAtOnce:
+    """A polled driver whose settled reading and next request fall into one step."""
+
+    def tick(self, now: float) -> Step:
+        sample = Sample((Measurement("body_weight", Decimal("83.7"), "kg"),), raw=b"S S 83.7 kg", at=now)
+        return Step((sample,), b"S\r\n", now + 1)
+
+    def feed(self, data: bytes, now: float) -> Step:
+        return Step()
+
+    def close(self, now: float) -> Step:
+        return Step()
+
+
+class _PulledOutWhenWritten:
+    """A port that is gone in the moment of the write. A real one cannot be pulled out to the instruction."""
+
+    is_pty = True
+
+    @classmethod
+    async def open(cls, path: str, line: LineSettings) -> _PulledOutWhenWritten:
+        return cls()
+
+    def write(self, data: bytes) -> None:
+        raise LinkLost(LinkFault.UNPLUGGED, f"gone before {len(data)} bytes")
+
+    def close(self) -> None:
+        return None
+
+
+async def test_a_reading_is_kept_though_the_request_beside_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "driver", lambda _model: cast("Driver", _AnswersAndAsksAtOnce()))
+    monkeypatch.setattr(SerialPort, "open", _PulledOutWhenWritten.open)
+    model = load_model("mt-sics-scale")
+    device = Device("scale", "mt-sics-scale", model, model.line, port="/dev/none")
+    outbox = Outbox(tmp_path / "outbox.db", lambda _rows: None)
+    clock = Clock()
+    intake = Intake(device, Origin("northside", "exam-3", "0", outbox.stream), load_ranges(), clock)
+    supervisor = Supervisor(
+        device, intake, outbox, clock, demo=False, on_change=lambda _id: None, on_event=lambda *_: None
+    )
+    task = asyncio.create_task(supervisor.run())
+    deadline = time.monotonic() + 10
+    while supervisor.status.reason != "unplugged" and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    assert supervisor.status.reason == "unplugged"
+    assert supervisor.status.readings >= 1
+    assert (await outbox.state()).depth == supervisor.status.readings
+    await outbox.close()
