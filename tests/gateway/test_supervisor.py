@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -64,15 +63,16 @@ async def test_a_reading_is_kept_though_the_request_beside_it_cannot_be_written(
     outbox = Outbox(tmp_path / "outbox.db", lambda _rows: None)
     clock = Clock()
     intake = Intake(device, Origin("northside", "exam-3", "0", outbox.stream), load_ranges(), clock)
-    supervisor = Supervisor(
-        device, intake, outbox, clock, demo=False, on_change=lambda _id: None, on_event=lambda *_: None
-    )
+    gone = asyncio.Event()
+
+    def note(_device: str) -> None:
+        if supervisor.status.reason == "unplugged":
+            gone.set()
+
+    supervisor = Supervisor(device, intake, outbox, clock, demo=False, on_change=note, on_event=lambda *_: None)
     task = asyncio.create_task(supervisor.run())
-    deadline = time.monotonic() + 10
-    while supervisor.status.reason != "unplugged" and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(gone.wait(), 10)
     task.cancel()
-    assert supervisor.status.reason == "unplugged"
     assert supervisor.status.readings >= 1
     assert (await outbox.state()).depth == supervisor.status.readings
     await outbox.close()

@@ -1,0 +1,1 @@
+"""Bluetooth devices: GATT servers, for the simulated air or for a real dongle."""

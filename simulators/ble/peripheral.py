@@ -1,0 +1,263 @@
+"""A GATT server with a radio: it advertises, bonds with one host, indicates, hangs up. What it measures is not its own.
+
+1. One central at a time, and no advertising while it is connected, as with the cuffs and thermometers sold.
+2. It remembers one host. Whoever pairs last is that host.
+3. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from bumble import att, hci
+from bumble.core import UUID, AdvertisingData, BaseBumbleError
+from bumble.device import Connection, Device, DeviceConfiguration
+from bumble.gatt import (
+    GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+    Characteristic,
+    CharacteristicValue,
+    Descriptor,
+    Service,
+)
+from bumble.keys import MemoryKeyStore, PairingKeys
+from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.transport.common import Transport
+
+ADVERTISING_INTERVAL_MS = 100.0
+_LIMITED_OR_GENERAL_LE_ONLY = 0x06  # AD type Flags: general discoverable, no BR/EDR
+_Allowed = att.Attribute.Permissions
+_Property = Characteristic.Properties
+
+
+def read_only(uuid: int, value: bytes) -> Characteristic[bytes]:
+    """A characteristic that says the same to whoever reads it."""
+    return Characteristic(UUID.from_16_bits(uuid), _Property.READ, _Allowed.READABLE, value)
+
+
+def indicated(uuid: int) -> Characteristic[bytes]:
+    """A characteristic that is only indicated, never read; its CCCD is written on an encrypted link only."""
+
+    def refuse(_connection: Connection) -> bytes:
+        raise att.ATT_Error(att.ErrorCode.READ_NOT_PERMITTED)
+
+    return Characteristic(
+        UUID.from_16_bits(uuid), _Property.INDICATE, _Allowed.READABLE, CharacteristicValue(read=refuse)
+    )
+
+
+def written(
+    uuid: UUID,
+    write: Callable[[bytes], None],
+    read: Callable[[], bytes] | None = None,
+) -> Characteristic[bytes]:
+    """A characteristic that is written on an encrypted link only, and read by anyone where `read` is given.
+
+    `write` refuses by att.ATT_Error, which is what the host gets.
+    """
+    value: CharacteristicValue[bytes] = CharacteristicValue(
+        read=(lambda _connection: read()) if read is not None else None,
+        write=lambda _connection, data: write(bytes(data)),
+    )
+    allowed = _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION
+    if read is None:
+        return Characteristic(uuid, _Property.WRITE, allowed, value)
+    return Characteristic(uuid, _Property.READ | _Property.WRITE, allowed | _Allowed.READABLE, value)
+
+
+class Peripheral:
+    """One device on one radio. `journal` tells what happened to it, in words, oldest first; never a value."""
+
+    def __init__(
+        self,
+        radio: Transport,
+        *,
+        name: str,
+        address: str,
+        services: Sequence[Service],
+        advertised: int,
+        measurement: Characteristic[bytes],
+        pairing_allowed: Callable[[bool], bool],
+        secure_connections: bool = False,
+        advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
+    ) -> None:
+        """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
+
+        `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already.
+        """
+        self.name = name
+        self.address = address
+        self.journal: list[str] = []
+        self.on_subscribed: Callable[[Connection], Coroutine[Any, Any, None]] | None = None
+        self._radio = radio
+        self._measurement = measurement
+        self._pairing_allowed = pairing_allowed
+        self._interval_ms = advertising_interval_ms
+        self._secure_connections = secure_connections
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._window: asyncio.TimerHandle | None = None
+        self._keys = _BondKeys()
+        self._device = Device.from_config_with_hci(
+            DeviceConfiguration(
+                name=name,
+                address=hci.Address(address, hci.Address.RANDOM_DEVICE_ADDRESS),
+                advertising_data=_advertising_data(name, advertised),
+                advertising_interval_min=advertising_interval_ms,
+                advertising_interval_max=advertising_interval_ms,
+            ),
+            radio.source,
+            radio.sink,
+        )
+        self._device.keystore = self._keys
+        self._device.pairing_config_factory = self._pairing_config
+        # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
+        cccd = Descriptor(
+            GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+            _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
+            self._device.gatt_server.make_descriptor_value(measurement),
+        )
+        measurement.descriptors = [cccd]
+        measurement.on(measurement.EVENT_SUBSCRIPTION, self._on_subscription)
+        self._device.add_services(list(services))
+        self._device.on(self._device.EVENT_CONNECTION, self._on_connection)
+
+    @property
+    def connection(self) -> Connection | None:
+        """The link to the central, if there is one."""
+        return next(iter(self._device.connections.values()), None)
+
+    @property
+    def advertising(self) -> bool:
+        """Whether it can be found now."""
+        return bool(self._device.is_advertising)
+
+    @property
+    def bonded(self) -> bool:
+        """Whether it remembers a host."""
+        return bool(self._keys.all_keys)
+
+    async def power_on(self) -> None:
+        """Put the batteries in; nothing is on the air yet."""
+        await self._device.power_on()
+
+    async def power_off(self) -> None:
+        """Take the batteries out: hang up, say no more, give the radio back."""
+        self._close_window()
+        await self.hang_up()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._device.power_off()
+        await self._radio.close()
+
+    async def advertise(self, window_s: float) -> None:
+        """Advertise for `window_s` seconds or until a central connects."""
+        self._close_window()
+        await self._device.start_advertising(auto_restart=False)
+        self._window = asyncio.get_running_loop().call_later(window_s, lambda: self.run(self.stop_advertising()))
+
+    async def advertise_once(self) -> None:
+        """One advertisement, and nobody is there any more when a central answers."""
+        await self.advertise(self._interval_ms / 2000)
+
+    async def stop_advertising(self) -> None:
+        """Be found no longer."""
+        self._close_window()
+        await self._device.stop_advertising()
+
+    async def indicate(self, connection: Connection, value: bytes) -> None:
+        """Send `value`; back when the host has confirmed it. BaseBumbleError or CancelledError if the link is lost."""
+        await self._device.indicate_subscriber(connection, self._measurement, value)
+
+    async def indicate_unheeded(self, connection: Connection, value: bytes) -> None:
+        """Send `value` and wait for no confirmation."""
+        self.run(self._unheeded(connection, value))
+        await asyncio.sleep(0)
+
+    async def hang_up(self) -> None:
+        """End the link, if there is one, as a device does that is done."""
+        connection = self.connection
+        if connection is not None:
+            try:
+                await connection.disconnect()
+            except BaseBumbleError:
+                pass  # the other side was faster
+
+    def run(self, act: Coroutine[Any, Any, None]) -> None:
+        """Let the device do `act` beside everything else; it ends with the batteries at the latest."""
+        task = asyncio.get_running_loop().create_task(act)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget_bond(self) -> None:
+        """Remember no host."""
+        self._keys.all_keys.clear()
+
+    def _pairing_config(self, connection: Connection) -> PairingConfig:
+        delegate = _NoInputNoOutput(lambda: self._pairing_allowed(self._keys.other_than(connection.peer_address)))
+        return PairingConfig(sc=self._secure_connections, mitm=False, bonding=True, delegate=delegate)
+
+    def _on_connection(self, connection: Connection) -> None:
+        self.journal.append("connected")
+        self._close_window()
+        connection.on(connection.EVENT_DISCONNECTION, lambda reason: self.journal.append(f"disconnected {reason:#x}"))
+        connection.on(connection.EVENT_PAIRING, lambda _keys: self.journal.append("paired"))
+        connection.on(connection.EVENT_PAIRING_FAILURE, lambda _reason: self.journal.append("pairing failed"))
+
+    def _on_subscription(self, connection: Connection, _notify: bool, indicate: bool) -> None:
+        if indicate and self.on_subscribed is not None:
+            self.run(self.on_subscribed(connection))
+
+    async def _unheeded(self, connection: Connection, value: bytes) -> None:
+        try:
+            await self.indicate(connection, value)
+        except (BaseBumbleError, TimeoutError):
+            pass  # which is what was wanted
+
+    def _close_window(self) -> None:
+        if self._window is not None:
+            self._window.cancel()
+            self._window = None
+
+
+class _BondKeys(MemoryKeyStore):
+    """The keys of one host.
+
+    bumble 0.0.236 answers a legacy re-encryption in the peripheral's role with the central's LTK
+    (device.py, get_long_term_key); a real device answers with its own, which is the one in use.
+    """
+
+    def other_than(self, address: hci.Address) -> bool:
+        return any(name != str(address) for name in self.all_keys)
+
+    async def update(self, name: str, keys: PairingKeys) -> None:
+        if keys.ltk_central:
+            keys.ltk_peripheral = keys.ltk_central
+        self.all_keys.clear()
+        await super().update(name, keys)
+
+
+class _NoInputNoOutput(PairingDelegate):
+    def __init__(self, allowed: Callable[[], bool]) -> None:
+        encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
+        super().__init__(self.NO_OUTPUT_NO_INPUT, encryption_only, encryption_only)
+        self._allowed = allowed
+
+    async def accept(self) -> bool:
+        return self._allowed()
+
+
+def _advertising_data(name: str, service: int) -> bytes:
+    structures = [
+        (AdvertisingData.FLAGS, bytes([_LIMITED_OR_GENERAL_LE_ONLY])),
+        (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, struct.pack("<H", service)),
+        (AdvertisingData.COMPLETE_LOCAL_NAME, name.encode()),
+    ]
+    data = bytes(AdvertisingData(structures))
+    if len(data) > 31:
+        raise ValueError(
+            f"the name {name!r} is too long: an advertisement has 31 bytes, this one would have {len(data)}"
+        )
+    return data
