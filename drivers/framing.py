@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from drivers.contract import Event, Rejected
+
 
 class TerminatedFrames:
     """Cuts at `terminator`; what has none within `limit` bytes is cut off as noise, all but its last `keep` bytes.
@@ -43,3 +47,27 @@ class TerminatedFrames:
         rest = bytes(self._buffer)
         self._buffer.clear()
         return rest
+
+
+class FramedCodec:
+    """A codec whose frames end in a terminator: `decode` answers the events of one such piece, with what was before it.
+
+    Bytes without a terminator within `limit` are rejected as `noise`, half a frame at the end as `truncated`.
+    """
+
+    def __init__(self, terminator: bytes, *, limit: int, keep: int, decode: Callable[[bytes], list[Event]]) -> None:
+        self.limit = limit
+        self._frames = TerminatedFrames(terminator, limit=limit, keep=keep)
+        self._decode = decode
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Answer the events that `data` completes; see Codec."""
+        events: list[Event] = []
+        for piece, complete in self._frames.feed(data):
+            events += self._decode(piece) if complete else [Rejected("noise", piece)]
+        return events
+
+    def flush(self) -> list[Event]:
+        """Give up half a frame; see Codec."""
+        rest = self._frames.flush()
+        return [Rejected("truncated", rest)] if rest else []

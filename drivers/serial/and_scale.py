@@ -14,7 +14,7 @@ import re
 from decimal import Decimal
 
 from drivers.contract import Codec, Driver, Event, Measurement, Notice, Rejected, Sample
-from drivers.framing import TerminatedFrames
+from drivers.framing import FramedCodec
 from drivers.listening import Listening
 from drivers.models import DeviceModel, Quirks
 from drivers.settling import Settling
@@ -33,28 +33,9 @@ _UNITS = {b"kg": "kg", b"g": "g", b"lb": "[lb_av]", b"oz": "[oz_av]"}
 _NOT_A_WEIGHT = {b"PC", b"pc", b"pcs", b"PCS", b"%"}
 
 
-class AndScale:
-    """The codec: one event a frame."""
-
-    def __init__(self) -> None:
-        self._frames = TerminatedFrames(b"\r\n", limit=LIMIT, keep=2 * LONGEST_FRAME)
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Answer the events that `data` completes; see Codec."""
-        events: list[Event] = []
-        for piece, complete in self._frames.feed(data):
-            events += _line(piece) if complete else [Rejected("noise", piece)]
-        return events
-
-    def flush(self) -> list[Event]:
-        """Give up half a frame; see Codec."""
-        rest = self._frames.flush()
-        return [Rejected("truncated", rest)] if rest else []
-
-
 def codec(_quirks: Quirks) -> Codec:
     """Answer the codec; this protocol has no quirks."""
-    return AndScale()
+    return FramedCodec(b"\r\n", limit=LIMIT, keep=2 * LONGEST_FRAME, decode=_line)
 
 
 def driver(model: DeviceModel) -> Driver:

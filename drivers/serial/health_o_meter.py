@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import partial
 
 from drivers.contract import Codec, Driver, Event, Measurement, Notice, Rejected, Sample
-from drivers.framing import TerminatedFrames
+from drivers.framing import FramedCodec
 from drivers.listening import Listening
 from drivers.models import DeviceModel, Quirks
 from drivers.settling import Settling
@@ -35,88 +36,72 @@ _ID = re.compile(rb"[\x20-\x7e]{10}")
 _FIELDS = frozenset(b"IWHBTN")
 
 
-class HealthOMeter:
-    """The codec: one event a packet. Height and BMI are left out where the model's height cannot be trusted."""
-
-    def __init__(self, *, trust_height: bool = True) -> None:
-        self._trust_height = trust_height
-        self._frames = TerminatedFrames(_END, limit=LIMIT, keep=LONGEST_PACKET)
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Answer the events that `data` completes; see Codec."""
-        events: list[Event] = []
-        for piece, complete in self._frames.feed(data):
-            events += self._packet(piece) if complete else [Rejected("noise", piece)]
-        return events
-
-    def flush(self) -> list[Event]:
-        """Give up half a packet; see Codec."""
-        rest = self._frames.flush()
-        return [Rejected("truncated", rest)] if rest else []
-
-    def _packet(self, piece: bytes) -> list[Event]:
-        reason = "missing_start"
-        for start, marker, flags in _starts(piece):
-            packet = piece[start:]
-            answer = self._decode(packet, piece[start + marker : -len(_END)], flags)
-            if not isinstance(answer, str):
-                before = piece[:start]
-                return [Rejected(_reason_before(before), before), answer] if before else [answer]
-            reason = answer
-        return [Rejected(reason, piece)]
-
-    def _decode(self, packet: bytes, body: bytes, flags: list[str]) -> Sample | Notice | str:
-        """Answer the event of a packet, or why it is to be rejected."""
-        fields: dict[int, bytes] = {}
-        if not body.startswith(b"\x1b"):
-            return "bad_field"
-        for part in body.split(b"\x1b")[1:]:
-            letter = part[0] if part else 0
-            if letter not in _FIELDS:
-                return "unknown_field"
-            if letter in fields:
-                return "duplicate_field"
-            fields[letter] = part[1:]
-        if ord("N") not in fields:
-            return "missing_units"
-        units = _UNITS.get(fields[ord("N")])
-        if units is None:
-            return "unknown_units"
-        if ord("W") not in fields:
-            return "missing_weight"
-        if ord("I") in fields and not _ID.fullmatch(fields[ord("I")]):
-            return "bad_id"
-        optional = b"HBT" if self._trust_height else b"T"
-        numbers = {letter: fields[letter] for letter in b"W" + optional if letter in fields}
-        if not all((_NUMBER_BESIDE if key in b"HB" else _NUMBER).fullmatch(text) for key, text in numbers.items()):
-            return "bad_number"
-        weight_unit, height_unit = units
-        values = {letter: Decimal(text.decode("ascii")) for letter, text in numbers.items()}
-        if not values[ord("W")]:
-            return Notice("zero", "the scale is empty", packet)
-        measurements = [Measurement("body_weight", values[ord("W")], weight_unit)]
-        for letter, kind, unit in ((ord("H"), "body_height", height_unit), (ord("B"), "bmi", "kg/m2")):
-            if values.get(letter):
-                measurements.append(Measurement(kind, values[letter], unit))
-            elif letter in fields:
-                flags.append(f"{kind.removeprefix('body_')}_absent")
-        user = fields.get(ord("I"), b"").decode("ascii").strip()
-        if not user.strip("0"):
-            if ord("I") in fields:
-                flags.append("patient_id_absent")
-            user = ""
-        modifiers = {"tare": Measurement("tare", values[ord("T")], weight_unit)} if ord("T") in values else {}
-        return Sample(tuple(measurements), tuple(flags), device_user=user or None, modifiers=modifiers, raw=packet)
-
-
 def codec(quirks: Quirks) -> Codec:
     """Answer the codec for a model with these quirks."""
-    return HealthOMeter(trust_height=quirks.trust_height)
+    decode = partial(_packet, trust_height=quirks.trust_height)
+    return FramedCodec(_END, limit=LIMIT, keep=LONGEST_PACKET, decode=decode)
 
 
 def driver(model: DeviceModel) -> Driver:
     """Answer the driver of one device of this model."""
     return Settling(Listening(codec(model.quirks)), model.settling)
+
+
+def _packet(piece: bytes, *, trust_height: bool) -> list[Event]:
+    """Answer a piece's events: one a packet, and what stood before it."""
+    reason = "missing_start"
+    for start, marker, flags in _starts(piece):
+        packet = piece[start:]
+        answer = _decode(packet, piece[start + marker : -len(_END)], flags, trust_height=trust_height)
+        if not isinstance(answer, str):
+            before = piece[:start]
+            return [Rejected(_reason_before(before), before), answer] if before else [answer]
+        reason = answer
+    return [Rejected(reason, piece)]
+
+
+def _decode(packet: bytes, body: bytes, flags: list[str], *, trust_height: bool) -> Sample | Notice | str:
+    """Answer the event of a packet, or why it is to be rejected; without height and BMI where they may be garbage."""
+    fields: dict[int, bytes] = {}
+    if not body.startswith(b"\x1b"):
+        return "bad_field"
+    for part in body.split(b"\x1b")[1:]:
+        letter = part[0] if part else 0
+        if letter not in _FIELDS:
+            return "unknown_field"
+        if letter in fields:
+            return "duplicate_field"
+        fields[letter] = part[1:]
+    if ord("N") not in fields:
+        return "missing_units"
+    units = _UNITS.get(fields[ord("N")])
+    if units is None:
+        return "unknown_units"
+    if ord("W") not in fields:
+        return "missing_weight"
+    if ord("I") in fields and not _ID.fullmatch(fields[ord("I")]):
+        return "bad_id"
+    optional = b"HBT" if trust_height else b"T"
+    numbers = {letter: fields[letter] for letter in b"W" + optional if letter in fields}
+    if not all((_NUMBER_BESIDE if key in b"HB" else _NUMBER).fullmatch(text) for key, text in numbers.items()):
+        return "bad_number"
+    weight_unit, height_unit = units
+    values = {letter: Decimal(text.decode("ascii")) for letter, text in numbers.items()}
+    if not values[ord("W")]:
+        return Notice("zero", "the scale is empty", packet)
+    measurements = [Measurement("body_weight", values[ord("W")], weight_unit)]
+    for letter, kind, unit in ((ord("H"), "body_height", height_unit), (ord("B"), "bmi", "kg/m2")):
+        if values.get(letter):
+            measurements.append(Measurement(kind, values[letter], unit))
+        elif letter in fields:
+            flags.append(f"{kind.removeprefix('body_')}_absent")
+    user = fields.get(ord("I"), b"").decode("ascii").strip()
+    if not user.strip("0"):
+        if ord("I") in fields:
+            flags.append("patient_id_absent")
+        user = ""
+    modifiers = {"tare": Measurement("tare", values[ord("T")], weight_unit)} if ord("T") in values else {}
+    return Sample(tuple(measurements), tuple(flags), device_user=user or None, modifiers=modifiers, raw=packet)
 
 
 def _starts(piece: bytes) -> list[tuple[int, int, list[str]]]:

@@ -16,7 +16,7 @@ import re
 from decimal import Decimal
 
 from drivers.contract import Codec, Driver, Event, Measurement, Notice, Rejected, Sample
-from drivers.framing import TerminatedFrames
+from drivers.framing import FramedCodec
 from drivers.listening import Listening
 from drivers.models import DeviceModel, Quirks
 from drivers.polling import Polling
@@ -43,28 +43,9 @@ _NOTICES = {
 }
 
 
-class MtSics:
-    """The codec: one event a line."""
-
-    def __init__(self) -> None:
-        self._frames = TerminatedFrames(b"\r\n", limit=LIMIT, keep=LONGEST_REPLY)
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Answer the events that `data` completes; see Codec."""
-        events: list[Event] = []
-        for piece, complete in self._frames.feed(data):
-            events += _line(piece) if complete else [Rejected("noise", piece)]
-        return events
-
-    def flush(self) -> list[Event]:
-        """Give up half a line; see Codec."""
-        rest = self._frames.flush()
-        return [Rejected("truncated", rest)] if rest else []
-
-
 def codec(_quirks: Quirks) -> Codec:
     """Answer the codec; this protocol has no quirks."""
-    return MtSics()
+    return FramedCodec(b"\r\n", limit=LIMIT, keep=LONGEST_REPLY, decode=_line)
 
 
 def driver(model: DeviceModel) -> Driver:
