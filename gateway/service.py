@@ -42,7 +42,8 @@ DAY_S = 86400.0
 REMEMBERED = 8  # how many of a device's last readings are looked at for repeats after a start
 
 # Within the 5 s that stopping may take.
-STOP_DEVICES_S, STOP_BROKER_S, STOP_OUTBOX_S = 0.7, 1.5, 1.5
+STOP_DEVICES_S, STOP_BROKER_S, STOP_OUTBOX_S = 0.7, 1.8, 1.5
+GRACE_S = 1.5  # of STOP_BROKER_S: for rows and farewell, before the broker is left without a word
 CLOCK_AT_START_S = 0.5  # for the first word on the clock; readings that come before it are marked unsynced
 READY_TRIES = 100
 
@@ -129,7 +130,7 @@ class Service:
             )
             self._health.stop()
             farewell = self._health.farewell("stopped", self._clock.now().utc)
-            await _within(STOP_BROKER_S, self._publisher.stop(farewell, STOP_BROKER_S), "the broker did not let go")
+            await _within(STOP_BROKER_S, self._publisher.stop(farewell, GRACE_S), "the broker did not let go")
             await _within(STOP_DEVICES_S, _cancel([sender]), "the publisher did not stop in time")
             kept = await _within(STOP_OUTBOX_S, self._outbox.close(), "the disk did not answer in time")
         if failed is None and not kept:
