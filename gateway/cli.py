@@ -6,6 +6,7 @@ Exit statuses: 0 done, 1 failed, 3 no sample in what was decoded, 64 wrong usage
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-OK, FAILED, NO_SAMPLE, USAGE, BAD_CONFIG = 0, 1, 3, 64, 78
+OK, USAGE, BAD_CONFIG = os.EX_OK, os.EX_USAGE, os.EX_CONFIG  # 0, 64, 78: sysexits.h
+FAILED, NO_SAMPLE = 1, 3
 
 
 class _Parser(argparse.ArgumentParser):

@@ -204,12 +204,7 @@ def _device(supervisor: Supervisor) -> dict[str, object]:
         "readings": status.readings,
         "held": status.held,
         "last_held_reason": status.last_held_reason,
-        "counts": {
-            "frames": status.counts.frames,
-            "samples": status.counts.samples,
-            "notices": status.counts.notices,
-            "rejected": dict(status.counts.rejected),
-        },
+        "counts": status.counts.members(),
     }
 
 

@@ -24,6 +24,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.futures import fail, settle
+
 KEEPALIVE_S = 20
 CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
 OPEN_TIMEOUT_S = 12.0  # of all of them: a resolver may hang for longer than a socket
@@ -166,9 +168,9 @@ class Connection:
             else:
                 self._client.connect(self.address.host, self.address.port, KEEPALIVE_S)
         except BrokerRefused as error:
-            self._tell(_fail, self._connected, error)
+            self._tell(fail, self._connected, error)
         except (OSError, UnicodeError) as error:
-            self._tell(_fail, self._connected, _why_away(self.address, error))
+            self._tell(fail, self._connected, _why_away(self.address, error))
         else:
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
                 self._client.disconnect()
@@ -179,13 +181,13 @@ class Connection:
         self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self._tell(_fail, self._connected, _why_refused(self.address, code))
+            self._tell(fail, self._connected, _why_refused(self.address, code))
             return
         receive_maximum = getattr(properties, "ReceiveMaximum", None)
         if receive_maximum is not None:
             self.receive_maximum = min(self.receive_maximum, receive_maximum)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
-        self._tell(_settle, self._connected, None)
+        self._tell(settle, self._connected, None)
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
@@ -204,8 +206,8 @@ class Connection:
             f"{self.address} hung up before it let us in: does it ask for a client certificate"
             " (broker.client_cert_file), is it an MQTT port?"
         )
-        self._tell(_fail, self._connected, early)
-        self._tell(_settle, self.ended, ended)
+        self._tell(fail, self._connected, early)
+        self._tell(settle, self.ended, ended)
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
@@ -284,13 +286,3 @@ def _why_refused(address: Address, code: ReasonCode) -> BrokerRefused:
     return BrokerRefused(
         f"{address} does not let us in ({code.getName()}): {cures.get(code.value, 'ask its operator')}"
     )
-
-
-def _settle(future: asyncio.Future[object], value: object) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _fail(future: asyncio.Future[object], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from gateway.futures import fail, settle
 from gateway.store import DatabaseError, Draft, Mark, Row, Store
 
 _log = logging.getLogger(__name__)
@@ -120,9 +121,9 @@ class Outbox:
             try:
                 value = work(store)
             except DatabaseError as error:
-                self._tell(_fail, answer, error)
+                self._tell(fail, answer, error)
             else:
-                self._tell(_settle, answer, value)
+                self._tell(settle, answer, value)
 
         self._work.put(_Ask(run))
         return await answer
@@ -155,9 +156,9 @@ class Outbox:
             finally:
                 self._store.close()
         except Exception as error:  # noqa: BLE001 - the thread's edge: the service stops, and says so
-            self._tell(_fail, self.ended, error)
+            self._tell(fail, self.ended, error)
         else:
-            self._tell(_settle, self.ended, None)
+            self._tell(settle, self.ended, None)
 
     def _run(self) -> None:
         marks: list[Mark] = []
@@ -255,17 +256,7 @@ class Outbox:
 
 def _settle_all(futures: list[asyncio.Future[None]]) -> None:
     for future in futures:
-        _settle(future, None)
-
-
-def _settle(future: asyncio.Future[_T], value: _T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _fail(future: asyncio.Future[_T], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+        settle(future, None)
 
 
 def _remaining(deadline: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 
 from gateway.catalogue import CatalogueError
@@ -15,7 +16,7 @@ from gateway.store import OutboxError
 
 _log = logging.getLogger(__name__)
 
-OK, FAILED, BAD_CONFIG = 0, 1, 78
+FAILED = 1
 
 
 def run(settings: Settings) -> int:
@@ -24,11 +25,11 @@ def run(settings: Settings) -> int:
         asyncio.run(_serve(settings))
     except (ConfigError, CatalogueError) as error:
         _log.error("%s", error)
-        return BAD_CONFIG
+        return os.EX_CONFIG
     except (OutboxError, ServiceFailed) as error:
         _log.error("%s", error)
         return FAILED
-    return OK
+    return os.EX_OK
 
 
 async def _serve(settings: Settings) -> None:

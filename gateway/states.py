@@ -27,6 +27,15 @@ class Counts:
     notices: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
 
+    def members(self) -> dict[str, object]:
+        """Answer them as JSON has them."""
+        return {
+            "frames": self.frames,
+            "samples": self.samples,
+            "notices": self.notices,
+            "rejected": dict(self.rejected),
+        }
+
 
 def event_topic(origin: Origin) -> str:
     """Answer B/event."""
@@ -141,12 +150,7 @@ def device_state(
             "last_reading_id": None if last_reading_id is None else str(last_reading_id),
             "held": held,
             "last_held_reason": last_held_reason,
-            "counts": {
-                "frames": counts.frames,
-                "samples": counts.samples,
-                "notices": counts.notices,
-                "rejected": dict(counts.rejected),
-            },
+            "counts": counts.members(),
             "at": utc_text(at),
         }
     )
