@@ -37,7 +37,7 @@ class Sample:
     `device_time` is what the device's clock showed, without a zone. `device_user` is an ID that someone
     keyed in at the device: patient data, as `raw` is. `at` is the monotonic instant at which the frame
     arrived, in seconds; a bare codec does not know it. `site` is where on the body it was measured, in a
-    clinic's word (`oral`), if the device said so.
+    clinic's word (`oral`), if the device said so. `characteristic` is the GATT characteristic that said it.
     """
 
     measurements: tuple[Measurement, ...]
@@ -48,6 +48,7 @@ class Sample:
     raw: bytes = field(default=b"", repr=False)
     at: float | None = None
     site: str | None = None
+    characteristic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,50 @@ class CharacteristicCodec(Protocol):
     def __call__(self, value: bytes, /) -> Event:
         """Answer what `value` says; its bytes are the event's `raw`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What a device's clock showed, without a zone, and the monotonic instant (seconds) at which it did.
+
+    `uncertainty_s`: how far `at` may be off, the clock's resolution included.
+    """
+
+    shown: datetime
+    at: float
+    uncertainty_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSetting:
+    """A device's clock is about to be set to `to`, without a zone, at the monotonic instant `at` or soon after."""
+
+    to: datetime
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a device says that it is: printable text, bounded; None for what it does not say."""
+
+    maker: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """A device's battery, in per cent."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where on the body a device measures, in a clinic's word (`oral`)."""
+
+    word: str
 
 
 @dataclass(frozen=True, slots=True)

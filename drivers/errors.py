@@ -17,6 +17,18 @@ class LinkFault(StrEnum):
     NOT_A_PORT = "not_a_port"
     UNPLUGGED = "unplugged"
     STUCK = "stuck"
+    NO_BLUETOOTH = "no_bluetooth"
+    NO_ADAPTER = "no_adapter"
+    ADAPTER_OFF = "adapter_off"
+    SCAN_FAILED = "scan_failed"
+    RADIO_DEAF = "radio_deaf"
+    NOT_CONNECTED = "not_connected"
+    LINK_LOST = "link_lost"
+    NO_ANSWER = "no_answer"
+    PAIRING_REFUSED = "pairing_refused"
+    BOND_LOST = "bond_lost"
+    DEVICE_REFUSED = "device_refused"
+    NOT_THIS_MODEL = "not_this_model"
 
 
 class LinkError(Exception):
@@ -33,3 +45,7 @@ class LinkLost(LinkError):
 
 class LinkTimeout(LinkError):
     """The link is there and does not move: close it, then try again."""
+
+
+class DeviceRefused(LinkError):
+    """The link is there and the device says no: asking again the same way changes nothing."""

@@ -15,6 +15,9 @@ _STRICT = {"extra": "forbid"}
 # The notices of the codecs that say something of the load.
 LoadNotice = Literal["zero", "below_zero", "unstable", "overload", "underload", "busy", "not_a_weight"]
 
+# What is said to a Bluetooth device, in order (drivers/ble/session.py).
+SessionStep = Literal["bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe"]
+
 Evidence = Literal["manual", "capture", "independent-test", "derived", "hardware"]
 
 
@@ -70,6 +73,27 @@ class Polling:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """How a Bluetooth device is spoken to: `steps` in order, and how long it may then be silent before we hang up.
+
+    `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
+    silence_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.steps[-1:] != ("subscribe",) or len(set(self.steps)) != len(self.steps):
+            raise ValueError("steps stand there once each, and subscribe comes last")
+        if "set_clock" in self.steps and "read_clock" not in self.steps[: self.steps.index("set_clock")]:
+            raise ValueError("read_clock stands before set_clock: what the clock showed is evidence")
+        if self.silence_s <= 0:
+            raise ValueError("silence_s must be more than 0")
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuringRange:
     """What the device can measure, both ends included, in `unit` (UCUM)."""
 
@@ -100,7 +124,8 @@ class DeviceModel:
 
     `evidence` and `sources`: on what the row rests. `steps`: the display's step by kind and unit; where it is
     not known the digits that arrive tell it. `memory`: whether the device may send what was not measured just
-    now. `notes`: what IT or an MA should know, traps included.
+    now: `none`; `unfenced`, without a word of when; `stamped`, with the time of its own clock. A stamped record is live
+    if it is at most `live_window_s` old when it arrives. `notes`: what IT or an MA should know, traps included.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -117,6 +142,8 @@ class DeviceModel:
     polling: Polling = field(default_factory=Polling)
     ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
-    memory: Literal["none", "unfenced"] = "none"
+    memory: Literal["none", "unfenced", "stamped"] = "none"
+    live_window_s: float = 120.0
+    session: Session = field(default_factory=Session)
     quirks: Quirks = field(default_factory=Quirks)
     notes: tuple[str, ...] = ()

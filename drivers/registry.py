@@ -27,6 +27,7 @@ class _SerialModule(Protocol):
 
 
 class _BleModule(Protocol):
+    RECORDS: tuple[str, ...]
     CHARACTERISTICS: Mapping[str, CharacteristicCodec]
 
 
@@ -58,6 +59,11 @@ def driver(model: DeviceModel) -> Driver:
 def characteristics(name: str) -> Mapping[str, CharacteristicCodec]:
     """Answer what the BLE driver `name` reads: UUID, as four upper-case hex digits -> codec. Raises KeyError."""
     return cast("_BleModule", import_module(_BLE[name])).CHARACTERISTICS
+
+
+def records(name: str) -> tuple[str, ...]:
+    """Answer the characteristics that bring the measurements of the BLE driver `name`. Raises KeyError."""
+    return cast("_BleModule", import_module(_BLE[name])).RECORDS
 
 
 def _serial_module(name: str) -> _SerialModule:

@@ -16,7 +16,7 @@ from gateway.payload import Origin, utc_text
 from gateway.publisher import Publisher
 from gateway.reading import Mode
 from gateway.settings import Device
-from gateway.supervisor import DeviceStatus, Supervisor
+from gateway.standing import DeviceStatus, Standing
 
 DELAY_S = 0.25  # changes that come together go out as one state
 GATEWAY_STATE_S = 60.0  # at the latest
@@ -36,13 +36,13 @@ class Health:
         self._flush: asyncio.TimerHandle | None = None
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
-        self._supervisors: Mapping[str, Supervisor] = {}
+        self._standings: Mapping[str, Standing] = {}
 
-    def attach(self, publisher: Publisher, supervisors: Mapping[str, Supervisor]) -> None:
+    def attach(self, publisher: Publisher, standings: Mapping[str, Standing]) -> None:
         """Take the parts that are to be told of; each begins with a state."""
         self._publisher = publisher
-        self._supervisors = supervisors
-        for device in supervisors:
+        self._standings = standings
+        for device in standings:
             self.device_changed(device)
 
     @property
@@ -50,7 +50,7 @@ class Health:
         """The topics that hold a retained state of this configuration."""
         return [
             states.gateway_topic(self._origin),
-            *(states.device_topic(self._origin, device) for device in self._supervisors),
+            *(states.device_topic(self._origin, device) for device in self._standings),
         ]
 
     def farewell(self, reason: str, at: datetime | None = None) -> Message:
@@ -112,7 +112,7 @@ class Health:
                 outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
                 outbox_parked=outbox.parked,
                 refused=self._publisher.state.blocked,
-                held=sum(supervisor.status.held for supervisor in self._supervisors.values()),
+                held=sum(standing.status.held for standing in self._standings.values()),
                 not_kept=outbox.not_kept,
             )
             self._publisher.publish_state(states.gateway_topic(self._origin), payload)
@@ -127,25 +127,27 @@ class Health:
         """Tell that nobody watches the devices any more: a retained "online" would outlive us."""
         if self._flush is not None:
             self._flush.cancel()
-        for device, supervisor in self._supervisors.items():
-            gone = replace(supervisor.status, state="unknown", reason="gateway_stopped", detail="")
+        for device, standing in self._standings.items():
+            gone = replace(standing.status, state="unknown", reason="gateway_stopped", detail="")
             self._publish_device_state(device, gone)
 
     def _publish_device_states(self) -> None:
         self._flush = None
         changed, self._changed = self._changed, set()
         for device in changed:
-            self._publish_device_state(device, self._supervisors[device].status)
+            self._publish_device_state(device, self._standings[device].status)
 
     def _publish_device_state(self, device: str, status: DeviceStatus) -> None:
         payload = states.device_state(
             self._origin,
             device_id=device,
-            model=self._supervisors[device].device.model_name,
+            model=self._standings[device].device.model_name,
             state=status.state,
             at=self._clock.now().utc,
             reason=status.reason,
             detail=status.detail,
+            battery=status.battery,
+            identity=status.identity,
             last_seen=status.last_seen,
             last_reading_id=status.last_reading_id,
             held=status.held,
@@ -187,18 +189,20 @@ class Health:
                 "not_kept": outbox.not_kept,
                 "trouble": outbox.trouble,
             },
-            "devices": {device: _device(supervisor) for device, supervisor in self._supervisors.items()},
+            "devices": {device: _device(standing) for device, standing in self._standings.items()},
         }
 
 
-def _device(supervisor: Supervisor) -> dict[str, object]:
-    status = supervisor.status
+def _device(standing: Standing) -> dict[str, object]:
+    status = standing.status
     return {
-        "model": supervisor.device.model_name,
-        "port": supervisor.device.port,
+        "model": standing.device.model_name,
+        "port": standing.device.port,
+        "address": standing.device.address,
         "state": status.state,
         "reason": status.reason,
         "detail": status.detail,
+        "battery": status.battery,
         "last_seen": utc_text(status.last_seen),
         "last_reading_id": None if status.last_reading_id is None else str(status.last_reading_id),
         "readings": status.readings,

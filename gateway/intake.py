@@ -1,18 +1,25 @@
-"""Sample -> kept reading, for one device: normalize, find out whether it is a repeat, validate, hand to the outbox."""
+"""Sample -> kept reading, for one device: place it in time, normalize, find out whether it is a repeat, validate.
+
+Identity is the record, never the value. A record that its device stamped, by a clock that can be believed, has an id
+that follows from device, characteristic and bytes: sent twice, it is one reading. Any other reading has an id by
+chance; a record among them that came before names the earlier one, and is held.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from fractions import Fraction
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import simplejson
 
-from drivers.contract import Measurement, Sample
+from drivers.contract import Identity, Measurement, Sample
 from gateway import payload, settings
 from gateway.clock import Clock
+from gateway.fence import Evidence, place
 from gateway.normalize import normalize
 from gateway.payload import Origin
 from gateway.ranges import Ranges
@@ -20,6 +27,18 @@ from gateway.reading import Device, Mode, Reading, Times
 from gateway.store import Draft
 from gateway.validate import Rules, validate
 from gateway.vocabulary import UNITS, to_canonical
+
+# The name space of records' ids. It never changes: a consumer knows a record by its id for ever.
+RECORDS = UUID("6f1d3c0e-4b1a-5c57-9b0e-3a6b8f2d7e41")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A reading, where its device keeps records the name of the one behind it, and whether it is of now."""
+
+    reading: Reading
+    record: UUID | None
+    is_live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +58,16 @@ class Intake:
         origin: Origin,
         ranges: Ranges,
         clock: Clock,
+        zone: tzinfo = UTC,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
+        """`zone`: what the clocks of devices show."""
         self._model = device.model
         self._device = Device(device.id, device.model_name, device.model.maker, hardware=device.address)
         self._rules = Rules(ranges, device.model, device.unit, device.stored == "publish")
         self._origin = origin
         self._clock = clock
+        self._zone = zone
         self._new_id = new_id
         self._last: dict[str, _Last] = {}
 
@@ -76,14 +98,57 @@ class Intake:
             self._last[measurement.kind] = _Last(measurement, reading.id)
         return reading
 
-    def draft(self, reading: Reading) -> Draft:
-        """Answer what the outbox keeps of a reading."""
+    def record(self, sample: Sample, mode: Mode, evidence: Evidence, identity: Identity, at: float) -> Taken:
+        """Answer the validated reading of what a device with a clock keeps; `at` is the monotonic instant of arrival.
+
+        Raises UnknownUnit, which is the driver's fault.
+        """
+        placed = place(
+            sample.device_time,
+            self._clock.utc_at(at),
+            at,
+            evidence,
+            live_window_s=self._model.live_window_s,
+            zone=self._zone,
+            quality=self._clock.quality,
+        )
+        times, record = placed.times, None
+        if self._model.memory == "none":  # it says what it measures now
+            times = Times(times.received_at, times.received_at, "gateway", 0.0, times.quality)
+        elif sample.device_time is not None:
+            record = uuid5(RECORDS, f"{self._device.hardware} {sample.characteristic} {sample.raw.hex()}")
+        if placed.stored:
+            sample = replace(sample, flags=(*sample.flags, "stored"))
+        reading = normalize(
+            sample,
+            model=self._model,
+            device=replace(self._device, serial=identity.serial, firmware=identity.firmware),
+            mode=mode,
+            times=times,
+            reading_id=record if record is not None and placed.believed else self._new_id(),
+        )
+        return Taken(validate(reading, self._rules), record, placed.believed and not placed.stored)
+
+    def draft(self, reading: Reading, record: UUID | None = None) -> Draft:
+        """Answer what the outbox keeps of a reading, and of the record behind it."""
 
         def encode(sequence: int) -> bytes:
             return payload.encode(reading, self._origin, sequence)
 
+        def as_repeat_of(earlier: UUID) -> Draft:
+            return self.draft(validate(replace(reading, possible_repeat_of=earlier), self._rules))
+
         topic = payload.topic(reading, self._origin)
-        return Draft(reading.id, reading.revision, reading.device.id, topic, encode, reading.raw)
+        return Draft(
+            reading.id,
+            reading.revision,
+            reading.device.id,
+            topic,
+            encode,
+            reading.raw,
+            record,
+            None if record is None else as_repeat_of,
+        )
 
     def _resolve_doubt(self, sample: Sample) -> tuple[Sample, UUID | None]:
         """Answer which reading a doubtful sample repeats; one that equals no earlier reading is not doubtful."""

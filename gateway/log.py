@@ -3,7 +3,7 @@
 1. No patient data: no values, no frames, no IDs. `printable` makes device text safe to print; it does not make it
    fit to print.
 2. Other people's libraries are heard from `warning` up, whatever level is asked: at `debug` some of them write the
-   bytes that a device sent.
+   bytes that a device sent. bleak from `error` up: what it warns of, drivers/links says in words for IT.
 3. Nothing that a record holds can begin a second line or reach a terminal as a command.
 """
 
@@ -33,6 +33,7 @@ def configure(level: str = "info") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger("bleak").setLevel(logging.ERROR)
 
 
 def printable(data: bytes | str, limit: int = 80) -> str:

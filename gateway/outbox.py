@@ -52,7 +52,7 @@ class OutboxState:
 @dataclass(frozen=True, slots=True)
 class _Keep:
     drafts: Sequence[Draft]
-    done: asyncio.Future[None]
+    done: asyncio.Future[frozenset[UUID]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,12 @@ class Outbox:
         """The database's own id: sequences have no gaps within it."""
         return self._store.stream
 
-    def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[None]:
-        """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back."""
-        done: asyncio.Future[None] = self._loop.create_future()
+    def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[frozenset[UUID]]:
+        """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back.
+
+        It answers the ids among them that were kept before, and are no new readings.
+        """
+        done: asyncio.Future[frozenset[UUID]] = self._loop.create_future()
         self._work.put(_Keep(drafts, done))
         return done
 
@@ -175,10 +178,12 @@ class Outbox:
                 else:
                     stopping = True
             drafts = [*self._held_back, *(draft for keep in keeps for draft in keep.drafts)]
+            known: frozenset[UUID] | None = frozenset()
             if drafts or marks:
-                marks = [] if self._commit(drafts, marks) else marks
+                known = self._commit(drafts, marks)
+                marks = marks if known is None else []
             if keeps:
-                self._tell(_settle_all, [keep.done for keep in keeps])
+                self._tell(_settle_all, [keep.done for keep in keeps], known or frozenset())
             self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
             if not self._unanswered:
                 self._unreadable = None
@@ -210,19 +215,19 @@ class Outbox:
                 break
         return jobs
 
-    def _commit(self, drafts: list[Draft], marks: list[Mark]) -> bool:
-        """Answer whether the disk took it."""
+    def _commit(self, drafts: list[Draft], marks: list[Mark]) -> frozenset[UUID] | None:
+        """Answer the ids that were kept before, None if the disk did not take it."""
         try:
             rows = self._store.write(drafts, marks, clock_is_right=self.clock_is_right)
         except DatabaseError as error:
             self._hold_back(drafts, error)
-            return False
+            return None
         if self._trouble is not None:
             _log.warning("the outbox works again: %d readings that were held back are kept", len(self._held_back))
         self._held_back, self._trouble = [], None
         if rows:
             self._tell(self._on_kept, rows)
-        return True
+        return self._store.repeats
 
     def _hold_back(self, drafts: list[Draft], error: DatabaseError) -> None:
         self._held_back, lost = drafts[:HELD_BACK_LIMIT], len(drafts[HELD_BACK_LIMIT:])
@@ -254,9 +259,9 @@ class Outbox:
             _log.debug("nobody hears of the outbox any more")
 
 
-def _settle_all(futures: list[asyncio.Future[None]]) -> None:
+def _settle_all(futures: list[asyncio.Future[frozenset[UUID]]], known: frozenset[UUID]) -> None:
     for future in futures:
-        settle(future, None)
+        settle(future, known)
 
 
 def _remaining(deadline: float | None) -> float | None:

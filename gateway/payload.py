@@ -122,7 +122,7 @@ def _time(times: Times) -> dict[str, _Json]:
         "source": times.source,
         "device_time": None if shown is None else shown.replace(tzinfo=None).isoformat(),
         "clock_offset_s": None if times.clock_offset_s is None else round(times.clock_offset_s, 3),
-        "uncertainty_s": round(times.uncertainty_s, 3),
+        "uncertainty_s": None if times.uncertainty_s is None else round(times.uncertainty_s, 3),
         "quality": times.quality.value,
     }
 

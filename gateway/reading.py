@@ -98,7 +98,7 @@ class Times:
     taken_at: datetime | None
     received_at: datetime
     source: str
-    uncertainty_s: float
+    uncertainty_s: float | None
     quality: ClockQuality
     device_time: datetime | None = None
     clock_offset_s: float | None = None

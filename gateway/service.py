@@ -16,7 +16,8 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from gateway import systemd
 from gateway.catalogue import load_ranges
@@ -30,9 +31,13 @@ from gateway.outbox import Outbox
 from gateway.payload import Origin
 from gateway.publisher import Publisher
 from gateway.reading import ClockQuality
-from gateway.settings import Settings
+from gateway.settings import Device, Settings
 from gateway.store import DatabaseError, Row, Store
 from gateway.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from drivers.links.radio import Radio
+    from gateway.ble_supervisor import BleSupervisor
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +60,12 @@ class ServiceFailed(Exception):
 class Service:
     """The gateway of one room. `demo`: its readings are marked as a demonstration's."""
 
-    def __init__(self, settings: Settings, *, control: Path, demo: bool = False) -> None:
+    def __init__(self, settings: Settings, *, control: Path, demo: bool = False, clock: Clock | None = None) -> None:
         """Open the outbox and put the parts together. Raises OutboxError, ConfigError, CatalogueError."""
         password = read_password(settings.broker)
         ranges = load_ranges(settings.ranges)
         self._settings = settings
-        self._clock = Clock()
+        self._clock = clock if clock is not None else Clock()
         self._outbox = Outbox(settings.outbox.path, self._on_kept)
         origin = Origin(
             settings.site, settings.room, version("vitals-gateway"), self._outbox.stream, settings.publish_raw
@@ -82,19 +87,11 @@ class Service:
             self._outbox,
             self._health.gateway_changed,
         )
-        self._intakes = {device.id: Intake(device, origin, ranges, self._clock) for device in settings.devices}
-        self._supervisors = {
-            device.id: Supervisor(
-                device,
-                self._intakes[device.id],
-                self._outbox,
-                self._clock,
-                demo=demo,
-                on_change=self._health.device_changed,
-                on_event=self._health.event,
-            )
-            for device in settings.devices
-        }
+        zone = ZoneInfo(settings.timezone)
+        self._intakes = {device.id: Intake(device, origin, ranges, self._clock, zone) for device in settings.devices}
+        self._demo = demo
+        self._radio = _radio(settings.devices, self._radio_changed)
+        self._supervisors = {device.id: self._attendant(device, zone) for device in settings.devices}
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._control = Control(control, {"status": self._health.status})
 
@@ -104,12 +101,16 @@ class Service:
         refreshed = asyncio.create_task(self._refresh_clock())
         with suppress(DatabaseError):  # the outbox shows its own trouble; reading does not wait for it
             await self._remember()
-        self._health.attach(self._publisher, self._supervisors)
+        self._health.attach(self._publisher, {id_: s.standing for id_, s in self._supervisors.items()})
         with suppress(DatabaseError):
             await self._clear_what_is_gone()
         await self._control.start()
         await asyncio.wait([refreshed], timeout=CLOCK_AT_START_S)
         devices = [asyncio.create_task(s.run(), name=f"device {id_}") for id_, s in self._supervisors.items()]
+        if self._radio is not None:
+            from gateway.ble_supervisor import attend_radio
+
+            devices.append(asyncio.create_task(attend_radio(self._radio), name="radio"))
         sender = asyncio.create_task(self._publisher.run(), name="publisher")
         chores = [
             asyncio.create_task(self._watch_clock(), name="clock"),
@@ -140,6 +141,40 @@ class Service:
         if failed is not None:
             raise ServiceFailed(failed)
 
+    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor:
+        intake, outbox, clock = self._intakes[device.id], self._outbox, self._clock
+        on_change, on_event = self._health.device_changed, self._health.event
+        if device.address is None or self._radio is None:
+            return Supervisor(
+                device,
+                device.port or "",
+                intake,
+                outbox,
+                clock,
+                demo=self._demo,
+                on_change=on_change,
+                on_event=on_event,
+            )
+        from gateway.ble_supervisor import BleSupervisor
+
+        return BleSupervisor(
+            device,
+            device.address,
+            intake,
+            outbox,
+            clock,
+            self._radio,
+            zone=zone,
+            demo=self._demo,
+            on_change=on_change,
+            on_event=on_event,
+        )
+
+    def _radio_changed(self) -> None:
+        for supervisor in self._supervisors.values():
+            if not isinstance(supervisor, Supervisor):
+                supervisor.radio_changed()
+
     def _on_kept(self, rows: list[Row]) -> None:
         self._publisher.offer(rows)
 
@@ -154,7 +189,7 @@ class Service:
         for device, intake in self._intakes.items():
             for kept in await self._outbox.ask(_last_payloads(device)):
                 try:
-                    self._supervisors[device].last_reading(intake.remember(kept))
+                    self._supervisors[device].standing.last_reading(intake.remember(kept))
                 except (ValueError, KeyError, TypeError, ArithmeticError):
                     _log.warning("%s: a kept reading cannot be read again: repeats of it will not be found", device)
 
@@ -205,6 +240,16 @@ class Service:
             else:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep((systemd.watchdog_interval() or DAY_S) if ready else 0.1)
+
+
+def _radio(devices: Iterable[Device], on_change: Callable[[], None]) -> Radio | None:
+    """Answer the radio, where a device needs one: bleak costs 20 MB and 0.1 s, which serial devices should not pay."""
+    addresses = {device.address for device in devices if device.address is not None}
+    if not addresses:
+        return None
+    from drivers.links.radio import Radio
+
+    return Radio(addresses, on_change)
 
 
 def _last_payloads(device: str) -> Callable[[Store], list[bytes]]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from drivers.contract import Identity
 from gateway.payload import Origin, to_bytes, utc_text
 from gateway.reading import ClockQuality, Mode
 
@@ -20,11 +21,15 @@ DETAIL_LIMIT = 300
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What came of a device's bytes since the service started; `rejected` by reason."""
+    """What came of a device's bytes since the service started; `rejected` by reason.
+
+    `repeats`: samples of records that were kept before, and are no new readings.
+    """
 
     frames: int = 0
     samples: int = 0
     notices: int = 0
+    repeats: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
 
     def members(self) -> dict[str, object]:
@@ -33,6 +38,7 @@ class Counts:
             "frames": self.frames,
             "samples": self.samples,
             "notices": self.notices,
+            "repeats": self.repeats,
             "rejected": dict(self.rejected),
         }
 
@@ -127,6 +133,7 @@ def device_state(
     reason: str | None = None,
     detail: str = "",
     battery: int | None = None,
+    identity: Identity | None = None,
     last_seen: datetime | None = None,
     last_reading_id: UUID | None = None,
     held: int = 0,
@@ -135,6 +142,7 @@ def device_state(
 ) -> bytes:
     """Answer a `vitals.device/1`. `reason` is a code, `detail` says what to do; `battery` is in per cent."""
     counts = counts if counts is not None else Counts()
+    identity = identity if identity is not None else Identity()
     return to_bytes(
         {
             "schema": "vitals.device/1",
@@ -146,6 +154,12 @@ def device_state(
             "reason": reason,
             "detail": detail[:DETAIL_LIMIT],
             "battery": battery,
+            "information": {
+                "maker": identity.maker,
+                "model": identity.model,
+                "serial": identity.serial,
+                "firmware": identity.firmware,
+            },
             "last_seen": utc_text(last_seen),
             "last_reading_id": None if last_reading_id is None else str(last_reading_id),
             "held": held,

@@ -18,12 +18,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 _Row = TypeVar("_Row", bound=tuple[object, ...])
+
+# Records are remembered longer than the readings that were made of them: a cuff's memory outlives any keeping time.
+# At a hundred a day these are three years, in less than 10 MB.
+RECORDS_REMEMBERED = 100_000
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -37,7 +42,11 @@ class OutboxError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A reading that is to be kept. `encode` makes its bytes once its sequence is known."""
+    """A reading that is to be kept. `encode` makes its bytes once its sequence is known.
+
+    `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
+    what `as_repeat_of` makes of the earlier id.
+    """
 
     id: UUID
     revision: int
@@ -45,6 +54,8 @@ class Draft:
     topic: str
     encode: Callable[[int], bytes] = field(repr=False)
     raw: bytes = field(default=b"", repr=False)
+    record: UUID | None = None
+    as_repeat_of: Callable[[UUID], Draft] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open, and create what is not there. Raises OutboxError."""
+        self.repeats: frozenset[UUID] = frozenset()  # of the last `write`
         with _words_for(path):
             self._lock = _lock(path)
             try:
@@ -87,10 +99,14 @@ class Store:
                 raise
 
     def write(self, drafts: Sequence[Draft], marks: Iterable[Mark], *, clock_is_right: bool = True) -> list[Row]:
-        """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none."""
+        """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none.
+
+        So has one whose record came before under the same id; the ids of both are then in `repeats`.
+        """
         now = time.time()
         with self._transaction():
-            rows = self._insert(self._not_kept_yet(drafts), now)
+            new = self._not_kept_yet(self._resolve_records(drafts))
+            rows = self._insert(new, now)
             for (state, reason), sequences in _by_outcome(marks).items():
                 self._db.execute(
                     "UPDATE delivery SET state = ?, at = ?, reason = ?"
@@ -99,6 +115,7 @@ class Store:
                 )
         if rows:
             self._next_sequence = rows[-1].sequence + 1
+        self.repeats = frozenset({draft.id for draft in drafts} - {draft.id for draft in new})
         return rows
 
     def waiting(self, after: int, limit: int, without: Sequence[str]) -> list[Row]:
@@ -146,6 +163,18 @@ class Store:
             self._db.executemany("INSERT OR IGNORE INTO retained (topic) VALUES (?)", ((topic,) for topic in current))
         return sorted(known - current)
 
+    def unsure_until(self, hardware: str) -> datetime | None:
+        """Answer up to where a device's stamps are unsure, on its own clock, since that was set."""
+        found = self._db.execute("SELECT unsure_until FROM device_clock WHERE hardware = ?", (hardware,)).fetchone()
+        return None if found is None else datetime.fromisoformat(found[0])
+
+    def note_unsure_until(self, hardware: str, until: datetime | None) -> None:
+        """Remember it, or forget it; on disk when this returns."""
+        if until is None:
+            self._db.execute("DELETE FROM device_clock WHERE hardware = ?", (hardware,))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO device_clock VALUES (?, ?)", (hardware, until.isoformat()))
+
     def forget_retained(self, topic: str) -> None:
         """Forget a topic whose retained message was cleared."""
         self._db.execute("DELETE FROM retained WHERE topic = ?", (topic,))
@@ -162,6 +191,9 @@ class Store:
                 " (SELECT sequence FROM delivery WHERE state = 'delivered' AND at < ? LIMIT 1000)",
                 (delivered_before,),
             ).rowcount
+            self._db.execute(
+                "DELETE FROM record WHERE number <= (SELECT max(number) FROM record) - ?", (RECORDS_REMEMBERED,)
+            )
         if gone:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return gone
@@ -181,6 +213,23 @@ class Store:
             if self._db.in_transaction:  # SQLite may have rolled back by itself
                 self._db.execute("ROLLBACK")
             raise
+
+    def _resolve_records(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Answer the drafts whose record is new, or was told under another id; these records are remembered."""
+        resolved = []
+        for draft in drafts:
+            if draft.record is None:
+                resolved.append(draft)
+                continue
+            found = self._db.execute("SELECT reading FROM record WHERE name = ?", (draft.record.bytes,)).fetchone()
+            if found is None:
+                self._db.execute(
+                    "INSERT INTO record (name, reading) VALUES (?, ?)", (draft.record.bytes, draft.id.bytes)
+                )
+                resolved.append(draft)
+            elif (earlier := UUID(bytes=found[0])) != draft.id:
+                resolved.append(draft.as_repeat_of(earlier) if draft.as_repeat_of is not None else draft)
+        return resolved
 
     def _not_kept_yet(self, drafts: Sequence[Draft]) -> list[Draft]:
         # Asked first: an INSERT that conflicts would still move sqlite_sequence on, a gap after the next start.

@@ -104,6 +104,9 @@ def decode_feature(value: bytes) -> Event:
     return Notice("feature", " ".join(name for bit, name in enumerate(_FEATURES) if bits >> bit & 1), value)
 
 
+# What a session subscribes to.
+RECORDS = ("2A35",)
+
 CHARACTERISTICS: Mapping[str, CharacteristicCodec] = {
     "2A35": decode_measurement,
     "2A36": decode_intermediate_cuff_pressure,

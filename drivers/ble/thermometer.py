@@ -75,6 +75,9 @@ def decode_type(value: bytes) -> Event:
     return Notice("temperature_type", _SITE.get(value[0], ""), value)
 
 
+# What a session subscribes to.
+RECORDS = ("2A1C",)
+
 CHARACTERISTICS: Mapping[str, CharacteristicCodec] = {
     "2A1C": decode_measurement,
     "2A1D": decode_type,

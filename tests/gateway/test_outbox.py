@@ -335,7 +335,7 @@ async def test_a_loop_that_is_gone_stops_nobody_from_writing(path: Path) -> None
 
         outbox = asyncio.run(main())
         threads.extend(thread for thread in threading.enumerate() if thread.name == "outbox")
-        outbox._work.put(outbox_module._Keep([draft()], outbox.ended))
+        outbox._work.put(outbox_module._Keep([draft()], outbox._loop.create_future()))
         outbox._work.put(outbox_module._Stop())
 
     await asyncio.to_thread(other_program)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drivers.contract import Identity
 from gateway.payload import Origin, encode, topic
 from gateway.reading import (
     ClockQuality,
@@ -400,7 +401,8 @@ def test_a_devices_state() -> None:
         last_reading_id=ID,
         held=2,
         last_held_reason="unit_conflict",
-        counts=Counts(frames=9, samples=4, notices=3, rejected={"bad_checksum": 2}),
+        identity=Identity("A&D Medical", "UA-651BLE", "5190900123", None),
+        counts=Counts(frames=9, samples=4, notices=3, repeats=1, rejected={"bad_checksum": 2}),
     )
     assert json.loads(payload) == {
         "schema": "vitals.device/1",
@@ -412,11 +414,12 @@ def test_a_devices_state() -> None:
         "reason": "port_absent",
         "detail": "plug in the scale's cable",
         "battery": 80,
+        "information": {"maker": "A&D Medical", "model": "UA-651BLE", "serial": "5190900123", "firmware": None},
         "last_seen": "2026-11-22T13:04:10.412Z",
         "last_reading_id": str(ID),
         "held": 2,
         "last_held_reason": "unit_conflict",
-        "counts": {"frames": 9, "samples": 4, "notices": 3, "rejected": {"bad_checksum": 2}},
+        "counts": {"frames": 9, "samples": 4, "notices": 3, "repeats": 1, "rejected": {"bad_checksum": 2}},
         "at": "2026-11-22T13:05:10.412Z",
     }
 
@@ -424,4 +427,4 @@ def test_a_devices_state() -> None:
 def test_a_device_of_which_nothing_is_known_yet() -> None:
     told = json.loads(device_state(ORIGIN, device_id="scale", model="health-o-meter-500kl", state="unknown", at=AT))
     assert (told["last_seen"], told["last_reading_id"], told["battery"], told["reason"]) == (None, None, None, None)
-    assert told["counts"] == {"frames": 0, "samples": 0, "notices": 0, "rejected": {}}
+    assert told["counts"] == {"frames": 0, "samples": 0, "notices": 0, "repeats": 0, "rejected": {}}

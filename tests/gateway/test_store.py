@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway import store as store_module
 from gateway.store import Draft, Mark, OutboxError, Store
 
 DATABASES = Path(__file__).parent / "databases"
@@ -110,6 +113,7 @@ def test_a_process_killed_within_a_transaction_kept_nothing_of_it(path: Path) ->
 import os, signal, sys
 from pathlib import Path
 from uuid import uuid4
+from gateway import store as store_module
 from gateway.store import Draft, Store
 store = Store(Path(sys.argv[1]))
 store.write([Draft(uuid4(), 1, "cuff", "reading", lambda n: b"first")], [])
@@ -344,6 +348,82 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "outbox.db")
 
 
+# ---- records ---------------------------------------------------------------------------------------------------------
+
+
+def recorded(ident: UUID, record: UUID) -> Draft:
+    """A reading of a device's record; as a repeat it is held, and says whose."""
+
+    def as_repeat_of(earlier: UUID) -> Draft:
+        return Draft(ident, 1, "cuff", QUARANTINE, lambda sequence: b"%d repeats %b" % (sequence, earlier.bytes))
+
+    return Draft(ident, 1, "cuff", READING, lambda sequence: b"%d" % sequence, b"raw", record, as_repeat_of)
+
+
+def test_a_record_that_comes_again_under_its_id_is_one_reading(store: Store) -> None:
+    ident = uuid4()
+    assert len(store.write([recorded(ident, ident)], [])) == 1
+    assert store.repeats == frozenset()
+    other = uuid4()
+    assert [row.sequence for row in store.write([recorded(ident, ident), recorded(other, other)], [])] == [2]
+    assert store.repeats == {ident}
+
+
+def test_a_record_twice_in_one_commit_is_one_reading(store: Store) -> None:
+    ident = uuid4()
+    assert [row.sequence for row in store.write([recorded(ident, ident)] * 2 + [draft()], [])] == [1, 2]
+
+
+def test_a_record_that_was_told_under_another_id_names_it(store: Store) -> None:
+    record, first, second = uuid4(), uuid4(), uuid4()
+    rows = store.write([recorded(first, record), recorded(second, record)], [])
+    assert [(row.topic, row.payload) for row in rows] == [(READING, b"1"), (QUARANTINE, b"2 repeats " + first.bytes)]
+    (third,) = store.write([recorded(uuid4(), record)], [])
+    assert third.payload == b"3 repeats " + first.bytes
+
+
+def test_a_record_is_known_when_its_reading_is_long_gone(path: Path) -> None:
+    ident = uuid4()
+    with closing(Store(path)) as store:
+        store.write([recorded(ident, ident)], [])
+        store.write([], delivered(1))
+        assert store.purge(time.time() + 1) == 1
+    with closing(Store(path)) as store:
+        assert store.last_payloads("cuff", 10) == []
+        assert store.write([recorded(ident, ident)], []) == []
+        assert store.repeats == {ident}
+
+
+def test_a_record_that_did_not_commit_is_not_known(store: Store) -> None:
+    ident = uuid4()
+    with pytest.raises(ValueError, match="without a zone"):
+        store.write([recorded(ident, ident), Draft(uuid4(), 1, "cuff", READING, failing)], [])
+    assert [row.sequence for row in store.write([recorded(ident, ident)], [])] == [1]
+
+
+def test_only_so_many_records_are_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "RECORDS_REMEMBERED", 2)
+    records = [uuid4() for _ in range(4)]
+    store.write([recorded(ident, ident) for ident in records], [])
+    store.write([], delivered(1, 2, 3, 4))
+    store.purge(time.time() + 1)
+    for ident in reversed(records):
+        store.write([recorded(ident, ident)], [])
+        assert (ident in store.repeats) is (ident in records[2:])
+
+
+def test_up_to_where_a_clock_is_unsure_is_remembered_and_forgotten(path: Path) -> None:
+    until = datetime.fromisoformat("2026-11-22T13:05:09")
+    with closing(Store(path)) as store:
+        assert store.unsure_until("C8:1E:8E:00:00:01") is None
+        store.note_unsure_until("C8:1E:8E:00:00:01", until)
+    with closing(Store(path)) as store:
+        assert store.unsure_until("C8:1E:8E:00:00:01") == until
+        assert store.unsure_until("C8:1E:8E:00:00:02") is None
+        store.note_unsure_until("C8:1E:8E:00:00:01", None)
+        assert store.unsure_until("C8:1E:8E:00:00:01") is None
+
+
 def _execute(path: Path, statement: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as db:
         return db.execute(statement).fetchall()
@@ -365,6 +445,16 @@ def test_an_outbox_of_every_past_schema_is_opened_with_all_that_it_holds(databas
         twice = UUID("00000000-0000-4000-8000-000000000003")
         assert [row.sequence for row in store.write([draft(twice, 2), draft(twice, 3)], delivered(3))] == [6]
         assert sequences(store) == [4, 6]
+
+
+def test_records_and_clocks_of_the_third_schema_are_known(tmp_path: Path) -> None:
+    shutil.copy(DATABASES / "outbox-schema-3.db", tmp_path / "outbox.db")
+    with closing(Store(tmp_path / "outbox.db")) as store:
+        assert store.unsure_until("C8:1E:8E:00:00:01") == datetime.fromisoformat("2026-11-22T13:05:09")
+        first = UUID("00000000-0000-4000-8000-000000000001")
+        again = replace(draft(first, 2), record=UUID(int=0x51))
+        assert store.write([again], []) == []
+        assert store.repeats == {first}
 
 
 def test_there_is_a_database_of_every_schema() -> None:

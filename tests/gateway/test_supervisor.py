@@ -66,13 +66,15 @@ async def test_a_reading_is_kept_though_the_request_beside_it_cannot_be_written(
     gone = asyncio.Event()
 
     def note(_device: str) -> None:
-        if supervisor.status.reason == "unplugged":
+        if supervisor.standing.status.reason == "unplugged":
             gone.set()
 
-    supervisor = Supervisor(device, intake, outbox, clock, demo=False, on_change=note, on_event=lambda *_: None)
+    supervisor = Supervisor(
+        device, "/dev/none", intake, outbox, clock, demo=False, on_change=note, on_event=lambda *_: None
+    )
     task = asyncio.create_task(supervisor.run())
     await asyncio.wait_for(gone.wait(), 10)
     task.cancel()
-    assert supervisor.status.readings >= 1
-    assert (await outbox.state()).depth == supervisor.status.readings
+    assert supervisor.standing.status.readings >= 1
+    assert (await outbox.state()).depth == supervisor.standing.status.readings
     await outbox.close()

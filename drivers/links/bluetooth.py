@@ -1,0 +1,302 @@
+"""Scanning, connecting and GATT calls that end: the only importer of bleak. When to do what is radio.py's.
+
+Laws:
+
+1. Every call is raced against the loss of the link and a time of our own: bluetoothd leaves calls unanswered (a refused
+   bonding, a link lost in the same moment), and bleak then waits for ever. What cannot be cancelled is left behind.
+2. Failures are told apart by type and D-Bus name, never by their text, which differs between versions of bluetoothd.
+3. Descriptors are never cleared at the end: some cuffs then forget their bond. The device hangs up, or we do.
+
+Sources: bleak 3.1 backends/bluezdbus; hbldh/bleak#1434, #2002, #2021; bluetoothd 5.66 and 5.82 on kernel 6.12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import (
+    BleakBluetoothNotAvailableError,
+    BleakDBusError,
+    BleakError,
+    BleakGATTProtocolError,
+    BleakGATTProtocolErrorCode,
+)
+from bleak_retry_connector import close_stale_connections_by_address, establish_connection
+
+from drivers.errors import DeviceRefused, LinkError, LinkFault, LinkLost, LinkTimeout
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+SCANNER_S = 10.0
+CONNECT_S = 10.0
+CONNECT_TRIES = 4
+CALL_S = 10.0  # an ATT transaction has 30 s (Core Specification, vol. 3, part F, 3.3.3); no cuff's user waits so long
+BOND_S = 30.0  # the Security Manager's own limit (Core Specification, vol. 3, part H, 3.4)
+DISCONNECT_S = 5.0
+ABANDON_S = 2.0  # for bleak to clean up what was cancelled
+LAST_SIGNAL_S = 0.5  # between the error for a call and the word that the link was lost
+VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
+
+# Every simulated device has this service (ASCII "SIMULATED\0vitals"): nothing that it says is real, on any radio.
+SIMULATOR_SERVICE = "53494d55-4c41-5445-4400-766974616c73"
+
+# What bleak raises; the last three are its races with objects that bluetoothd takes away (bleak-retry-connector).
+_BLEAK_ERRORS = (BleakError, TimeoutError, OSError, EOFError, KeyError, AttributeError, AssertionError)
+
+_AUTHENTICATION = ("Failed", "Rejected", "Canceled", "Timeout")
+_PAIRING_REFUSALS = frozenset(f"org.bluez.Error.Authentication{how}" for how in _AUTHENTICATION)
+_NOT_PAIRED = frozenset({"org.bluez.Error.NotPermitted", "org.bluez.Error.NotAuthorized"})
+_NO_RSSI = -127  # bleak's word for "bluetoothd did not say": then it was not heard now
+_BASE = "-0000-1000-8000-00805f9b34fb"
+
+# Tasks that did not end when they were cancelled; kept so that they are not collected while they run.
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A device that was heard now. `bonded`: as bluetoothd knows; the device may have forgotten."""
+
+    address: str
+    bonded: bool
+    found: BLEDevice = field(repr=False)
+
+
+@asynccontextmanager
+async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIterator[None]:
+    """Scan with this adapter; `heard` is called for each advertisement, of whomever. Raises LinkLost at its start."""
+
+    def detected(device: BLEDevice, advertisement: AdvertisementData) -> None:
+        if advertisement.rssi != _NO_RSSI:
+            known = device.details["props"]
+            heard(Sighting(device.address.upper(), bool(known.get("Paired")), device))
+
+    scanner = BleakScanner(detected, bluez={"adapter": adapter})
+    try:
+        await in_time(scanner.start(), SCANNER_S)
+    except _BLEAK_ERRORS as error:
+        words = "the adapter does not scan; tried again. If it stays so: systemctl restart bluetooth"
+        raise LinkLost(LinkFault.SCAN_FAILED, words) from error
+    try:
+        yield
+    finally:
+        await _quietly(in_time(scanner.stop(), SCANNER_S))
+
+
+async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
+    """Connect to a device that was just heard, in CONNECT_S. Raises LinkLost."""
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_gone(_client: BleakClient) -> None:
+        if not gone.done():
+            gone.set_result(None)
+
+    connecting = establish_connection(
+        BleakClient,
+        sighting.found,
+        sighting.address,
+        disconnected_callback=on_gone,
+        max_attempts=CONNECT_TRIES,
+        use_services_cache=False,
+    )
+    try:
+        client = await in_time(connecting, CONNECT_S, too_late=lambda late: late.disconnect())
+    except _BLEAK_ERRORS as error:
+        words = "it was heard and could not be connected: tried again when it is heard"
+        raise LinkLost(LinkFault.NOT_CONNECTED, words) from error
+    return GattLink(client, gone, is_real=is_real)
+
+
+async def hang_up_what_was_left(address: str) -> None:
+    """End a link that a gateway before us left behind: who is connected does not advertise."""
+    await _quietly(in_time(close_stale_connections_by_address(address), DISCONNECT_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a characteristic indicated or notified, and the monotonic instant at which it arrived."""
+
+    characteristic: str
+    data: bytes = field(repr=False)
+    at: float
+
+
+class GattLink:
+    """A connected device. Characteristics go by four upper-case hex digits, those of vendors by their whole UUID.
+
+    `is_real`: a radio of this machine is between. `is_simulated`: the device says that it is none.
+    """
+
+    def __init__(self, client: BleakClient, gone: asyncio.Future[None], *, is_real: bool) -> None:
+        self._client = client
+        self._gone = gone
+        self._values: deque[Value] = deque()
+        self._arrived = asyncio.Event()
+        self._characteristics: dict[str, BleakGATTCharacteristic] = {}
+        for characteristic in sorted(client.services.characteristics.values(), key=lambda c: c.handle):
+            self._characteristics.setdefault(short(characteristic.uuid), characteristic)
+        self.is_real = is_real
+        self.is_simulated = client.services.get_service(SIMULATOR_SERVICE) is not None
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The characteristics of the device."""
+        return frozenset(self._characteristics)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the link is lost."""
+        return self._gone.done()
+
+    def lost(self) -> None:
+        """Take note that the link is lost; bleak does not notice a daemon that died."""
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    async def bond(self) -> None:
+        """Pair and bond, unless that was done before. Raises LinkError."""
+        await self._ask(self._client.pair(), "bond", BOND_S)
+
+    async def read(self, characteristic: str) -> bytes:
+        """Read a characteristic. Raises LinkError, of which DeviceRefused is the device's own word."""
+        found = self._find(characteristic)
+        return bytes(await self._ask(self._client.read_gatt_char(found), f"read {characteristic}"))
+
+    async def write(self, characteristic: str, value: bytes) -> None:
+        """Write a characteristic, with response. Raises LinkError, of which DeviceRefused is the device's own word."""
+        found = self._find(characteristic)
+        await self._ask(self._client.write_gatt_char(found, value, response=True), f"write {characteristic}")
+
+    async def subscribe(self, characteristic: str) -> None:
+        """Turn on indications or notifications: `next_value` answers them. Raises LinkError."""
+        found = self._find(characteristic)
+
+        def take(_sender: BleakGATTCharacteristic, data: bytearray) -> None:
+            if len(self._values) < VALUES_LIMIT:
+                self._values.append(Value(characteristic, bytes(data), time.monotonic()))
+                self._arrived.set()
+            elif not self.is_gone:
+                _log.error("a device floods with %s: its link is given up", characteristic)
+                self.lost()
+
+        await self._ask(self._client.start_notify(found, take), f"subscribe to {characteristic}")
+
+    async def next_value(self, silence_s: float) -> Value | None:
+        """Answer the next value; None when nothing came for `silence_s`, or the link is lost and all were answered."""
+        if not self._values and not self.is_gone:
+            self._arrived.clear()
+            arriving = asyncio.ensure_future(self._arrived.wait())
+            try:
+                either: set[asyncio.Future[Any]] = {arriving, self._gone}
+                await asyncio.wait(either, timeout=silence_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                arriving.cancel()
+        return self._values.popleft() if self._values else None
+
+    def take_values(self) -> list[Value]:
+        """Answer what came and was not asked for yet: the device believes that we have it."""
+        values, self._values = list(self._values), deque()
+        return values
+
+    async def close(self) -> None:
+        """End the link, if there still is one, and give back what bleak holds for it."""
+        await _quietly(in_time(self._client.disconnect(), DISCONNECT_S))
+
+    def _find(self, characteristic: str) -> BleakGATTCharacteristic:
+        found = self._characteristics.get(characteristic)
+        if found is None:
+            words = f"the device has no characteristic {characteristic}: is it this model?"
+            raise LinkLost(LinkFault.NOT_THIS_MODEL, words)
+        return found
+
+    async def _ask(self, call: Coroutine[Any, Any, _T], what: str, limit_s: float = CALL_S) -> _T:
+        try:
+            return await in_time(call, limit_s, self._gone)
+        except _BLEAK_ERRORS as error:
+            if isinstance(error, BleakGATTProtocolError) and error.code == BleakGATTProtocolErrorCode.UNLIKELY_ERROR:
+                await asyncio.wait([self._gone], timeout=LAST_SIGNAL_S)  # bluetoothd's answer where the link was lost
+            if self.is_gone:
+                raise LinkLost(LinkFault.LINK_LOST, f"the link was lost before the device did {what}") from error
+            raise link_error(error, what) from error
+
+
+async def in_time(
+    call: Coroutine[Any, Any, _T],
+    limit_s: float,
+    gone: asyncio.Future[None] | None = None,
+    too_late: Callable[[_T], Coroutine[Any, Any, None]] | None = None,
+) -> _T:
+    """Answer what `call` answers, unless `gone` or `limit_s` comes first: then TimeoutError, and `call` is cancelled.
+
+    `too_late` is handed what it answered although it was cancelled. A call that cannot be cancelled is left behind.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        either: set[asyncio.Future[Any]] = {task} if gone is None else {task, gone}
+        await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            _leave_behind(task, too_late)
+            await asyncio.wait([task], timeout=ABANDON_S)
+    raise TimeoutError
+
+
+def _leave_behind(task: asyncio.Task[_T], too_late: Callable[[_T], Coroutine[Any, Any, None]] | None) -> None:
+    def ended(task: asyncio.Task[_T]) -> None:
+        _abandoned.discard(task)
+        if not task.cancelled() and task.exception() is None and too_late is not None:
+            _abandoned.add(closing := asyncio.ensure_future(_quietly(in_time(too_late(task.result()), DISCONNECT_S))))
+            closing.add_done_callback(_abandoned.discard)
+
+    _abandoned.add(task)
+    task.add_done_callback(ended)
+
+
+async def _quietly(work: Awaitable[None]) -> None:
+    """Tidy up; what fails here was gone before."""
+    try:
+        await work
+    except _BLEAK_ERRORS as error:
+        _log.debug("tidying up: %s", type(error).__name__)
+
+
+def link_error(error: Exception, what: str) -> LinkError:
+    """Answer what an exception of bleak means, by its type and its D-Bus name."""
+    if isinstance(error, TimeoutError):
+        return LinkTimeout(LinkFault.NO_ANSWER, f"no answer to: {what}")
+    if isinstance(error, BleakGATTProtocolError):
+        return DeviceRefused(
+            LinkFault.DEVICE_REFUSED, f"the device refuses: {what} (ATT error 0x{int(error.code):02x})"
+        )
+    if isinstance(error, BleakBluetoothNotAvailableError):
+        return LinkLost(LinkFault.ADAPTER_OFF, "there is no Bluetooth adapter with power")
+    if isinstance(error, BleakDBusError):
+        if error.dbus_error in _PAIRING_REFUSALS:
+            words = "the device refuses to pair: bring it into pairing mode; it may be bonded to another host"
+            return DeviceRefused(LinkFault.PAIRING_REFUSED, words)
+        if error.dbus_error in _NOT_PAIRED:
+            words = f"the device wants to be paired first: {what}"
+            return DeviceRefused(LinkFault.PAIRING_REFUSED, words)
+    return LinkLost(LinkFault.LINK_LOST, f"the link was lost, or bluetoothd gave up: {what}")
+
+
+def short(uuid: str) -> str:
+    """Answer a UUID as four upper-case hex digits where it is one of the Bluetooth SIG's, else whole, in lower case."""
+    uuid = uuid.lower()
+    return uuid[4:8].upper() if uuid.startswith("0000") and uuid.endswith(_BASE) else uuid

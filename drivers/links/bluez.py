@@ -1,0 +1,275 @@
+"""What bleak does not do with bluetoothd: the pairing agent, and noticing that daemon or adapter come and go.
+
+The only importer of dbus_fast. One connection to the system bus, beside those that bleak makes for itself.
+
+1. Without an agent bluetoothd refuses a bonding that it did not start itself, and never answers the call that caused
+   it. The agent here can neither show nor ask for anything (NoInputNoOutput: Just Works), and agrees for the devices of
+   the YAML alone.
+2. bleak does not notice that bluetoothd died: its calls hang, its links look alive. The bus tells who owns the name.
+3. An adapter that is switched off or pulled out ends a discovery without a word to whoever started it.
+
+Sources: bluez doc/org.bluez.AgentManager.rst, org.bluez.Agent.rst, org.bluez.Adapter.rst; D-Bus Specification,
+NameOwnerChanged. Seen with bluetoothd 5.66 and 5.82.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.errors import DBusFastError
+
+from drivers.errors import LinkFault, LinkLost
+
+_log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+CALL_S = 5.0  # for what bluetoothd answers at once
+POWER_OFF_S = 1.0  # an adapter's own time between off and on
+
+_BLUEZ, _ROOT = "org.bluez", "/org/bluez"
+_ADAPTER, _AGENT = "org.bluez.Adapter1", "org.bluez.Agent1"
+_AGENT_PATH = "/vitals_gateway/agent"
+_OBJECTS, _PROPERTIES = "org.freedesktop.DBus.ObjectManager", "org.freedesktop.DBus.Properties"
+_DBUS, _DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+_RULES = (
+    f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0='{_BLUEZ}'",
+    f"type='signal',sender='{_BLUEZ}',interface='{_OBJECTS}',path='/'",
+    f"type='signal',sender='{_BLUEZ}',interface='{_PROPERTIES}',arg0='{_ADAPTER}'",
+)
+_BUS_ERRORS = (OSError, EOFError, TimeoutError, DBusFastError, LinkLost)
+_DEVICE = re.compile(r"/dev((?:_[0-9A-F]{2}){6})$")
+
+_SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
+_RADIOS = Path("/sys/class/bluetooth")
+
+
+@dataclass(slots=True)
+class Adapter:
+    """An adapter as bluetoothd shows it."""
+
+    powered: bool
+    discovering: bool
+
+
+class Bluez:
+    """The daemon and its adapters. `on_change` is called when any of it changes, on the event loop."""
+
+    def __init__(self, may_bond: Callable[[str], bool], on_change: Callable[[], None]) -> None:
+        """`may_bond` says whether the device with this address may bond."""
+        self._may_bond = may_bond
+        self._on_change = on_change
+        self._bus: MessageBus | None = None
+        self._owner = ""
+        self._owner_changed = asyncio.Event()
+        self._adapters: dict[str, Adapter] = {}
+        self.epoch = 0  # counts what ends every discovery: a daemon, an adapter or its power that went
+
+    @property
+    def adapter(self) -> str | None:
+        """The name of the adapter that is used: the first with power, as `hci0`."""
+        return next((path.rpartition("/")[2] for path, a in sorted(self._adapters.items()) if a.powered), None)
+
+    @property
+    def discovering(self) -> bool:
+        """Whether an adapter says that it scans, for whomever."""
+        return any(adapter.discovering for adapter in self._adapters.values())
+
+    @property
+    def trouble(self) -> LinkLost | None:
+        """Why there is no radio; None while there is one."""
+        if not self._owner:
+            words = "no bluetoothd answers on the system bus: systemctl status bluetooth"
+            return LinkLost(LinkFault.NO_BLUETOOTH, words)
+        if not self._adapters:
+            return LinkLost(
+                LinkFault.NO_ADAPTER, "there is no Bluetooth adapter: is it plugged in? see: bluetoothctl list"
+            )
+        if self.adapter is None:
+            words = "the Bluetooth adapter is switched off: rfkill unblock bluetooth, bluetoothctl power on"
+            return LinkLost(LinkFault.ADAPTER_OFF, words)
+        return None
+
+    async def run(self) -> None:
+        """Keep the connection to the bus, and the agent on it, until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._attend()
+                except _BUS_ERRORS as error:
+                    _log.debug("the system bus: %s", type(error).__name__)
+                self._leave_the_bus()
+                self._daemon_is_gone()
+                await asyncio.sleep(RETRY_S)
+        finally:
+            self._leave_the_bus()
+
+    async def power_cycle(self) -> None:
+        """Switch the adapter off and on again. Raises LinkLost where that is not to be had."""
+        path = f"{_ROOT}/{self.adapter}"
+        for on in (False, True):
+            body = [_ADAPTER, "Powered", Variant("b", on)]
+            await self._call(Message(_BLUEZ, path, _PROPERTIES, "Set", signature="ssv", body=body))
+            if not on:
+                await asyncio.sleep(POWER_OFF_S)
+
+    # ---- the bus -------------------------------------------------------------------------------------------------
+
+    async def _attend(self) -> None:
+        """Connect to the bus and follow the daemon, until the bus is gone."""
+        self._bus = bus = await asyncio.wait_for(MessageBus(bus_type=BusType.SYSTEM).connect(), CALL_S)
+        bus.add_message_handler(self._on_message)
+        for rule in _RULES:
+            await self._call(Message(_DBUS, _DBUS_PATH, _DBUS, "AddMatch", signature="s", body=[rule]))
+        bus_gone = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]  # dbus_fast says no types here
+        try:
+            while not bus_gone.done():
+                self._owner_changed.clear()  # before asking: what changes while we ask is asked again
+                known = await self._ask_daemon()
+                changed = asyncio.ensure_future(self._owner_changed.wait())
+                try:
+                    either: set[asyncio.Future[Any]] = {bus_gone, changed}
+                    await asyncio.wait(either, timeout=None if known else RETRY_S, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+        finally:
+            bus_gone.cancel()
+
+    async def _ask_daemon(self) -> bool:
+        """Take up what the daemon has, and register the agent with it; answer whether all that is known is known."""
+        try:
+            (owner,) = await self._call(Message(_DBUS, _DBUS_PATH, _DBUS, "GetNameOwner", signature="s", body=[_BLUEZ]))
+        except LinkLost:
+            return True  # nobody owns the name; the bus will tell when somebody does
+        try:
+            self._owner = str(owner)  # before asking: what it tells meanwhile is its own
+            (objects,) = await self._call(Message(_BLUEZ, "/", _OBJECTS, "GetManagedObjects"))
+            await self._register_agent()
+        except LinkLost as error:
+            _log.warning("%s; tried again", error)
+            self._daemon_is_gone()
+            return False
+        for path, interfaces in objects.items():
+            self._note(path, interfaces)
+        self._on_change()
+        return True
+
+    async def _register_agent(self) -> None:
+        for member, signature, body in (
+            ("UnregisterAgent", "o", [_AGENT_PATH]),  # one that a try before left behind
+            ("RegisterAgent", "os", [_AGENT_PATH, "NoInputNoOutput"]),
+            ("RequestDefaultAgent", "o", [_AGENT_PATH]),
+        ):
+            message = Message(_BLUEZ, _ROOT, "org.bluez.AgentManager1", member, signature=signature, body=body)
+            try:
+                await self._call(message)
+            except LinkLost:
+                if member != "UnregisterAgent":
+                    raise
+
+    async def _call(self, message: Message) -> list[Any]:
+        """Answer the reply's body. Raises LinkLost; OSError, EOFError where the bus is gone."""
+        if self._bus is None:
+            raise LinkLost(LinkFault.NO_BLUETOOTH, "there is no system bus")
+        try:
+            reply = await asyncio.wait_for(self._bus.call(message), CALL_S)
+        except TimeoutError:
+            raise LinkLost(LinkFault.NO_BLUETOOTH, f"{message.member} is not answered") from None
+        if reply is None or reply.message_type is MessageType.ERROR:
+            name = None if reply is None else reply.error_name
+            raise LinkLost(LinkFault.NO_BLUETOOTH, f"{message.member} is answered by {name}")
+        return reply.body
+
+    def _leave_the_bus(self) -> None:
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.disconnect()
+
+    def _daemon_is_gone(self) -> None:
+        self._owner = ""
+        self._adapters.clear()
+        self.epoch += 1
+        self._on_change()
+
+    # ---- what comes in -------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: Message) -> Message | bool | None:
+        if message.message_type is MessageType.METHOD_CALL:
+            return self._as_agent(message) if message.path == _AGENT_PATH else None
+        if message.message_type is not MessageType.SIGNAL:
+            return None
+        if message.member == "NameOwnerChanged" and message.body[0] == _BLUEZ:
+            self._daemon_is_gone()
+            self._owner_changed.set()
+        elif message.sender == self._owner and message.member == "InterfacesAdded":
+            self._note(*message.body)
+            self._on_change()
+        elif message.sender == self._owner and message.member == "InterfacesRemoved":
+            path, interfaces = message.body
+            if _ADAPTER in interfaces and self._adapters.pop(path, None) is not None:
+                self.epoch += 1
+                self._on_change()
+        elif message.sender == self._owner and message.member == "PropertiesChanged" and message.path in self._adapters:
+            adapter, changed = self._adapters[message.path], message.body[1]
+            if "Powered" in changed:
+                adapter.powered = changed["Powered"].value
+                self.epoch += 1
+            if "Discovering" in changed:
+                adapter.discovering = changed["Discovering"].value
+            self._on_change()
+        return None
+
+    def _note(self, path: str, interfaces: dict[str, dict[str, Variant]]) -> None:
+        shown = interfaces.get(_ADAPTER)
+        if shown is not None and "central" in (shown["Roles"].value if "Roles" in shown else ["central"]):
+            self._adapters[path] = Adapter(shown["Powered"].value, shown["Discovering"].value)
+
+    def _as_agent(self, message: Message) -> Message:
+        """bluetoothd asks whether a device may bond (RequestAuthorization, RequestConfirmation) or use a service."""
+        if message.sender != self._owner or message.interface != _AGENT:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.AccessDenied", "for bluetoothd alone")
+        if message.member in ("Release", "Cancel"):
+            return Message.new_method_return(message)
+        found = _DEVICE.search(str(message.body[0])) if message.body else None
+        address = found[1][1:].replace("_", ":") if found else ""
+        if message.member in ("RequestAuthorization", "RequestConfirmation", "AuthorizeService"):
+            if self._may_bond(address):
+                return Message.new_method_return(message)
+            _log.warning("a device that is not in the configuration wants to bond: refused")
+        return Message.new_error(message, "org.bluez.Error.Rejected", "not a device of this gateway")
+
+
+def radio_is_real(adapter: str | None) -> bool:
+    """Whether `adapter` is a radio of this machine, reached through the machine's own system bus.
+
+    Neither a private bus nor a virtual controller (hci_vhci, a controller on a pty) has a patient behind it.
+    """
+    return adapter is not None and _is_system_bus() and _has_hardware(_RADIOS / adapter)
+
+
+def _is_system_bus() -> bool:
+    address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", "")
+    if not address:
+        return True
+    found = re.fullmatch(r"unix:path=([^,;]+)(,guid=[0-9a-f]+)?", address)
+    try:
+        return found is not None and Path(found[1]).resolve() == _SYSTEM_BUS.resolve()
+    except OSError:
+        return False
+
+
+def _has_hardware(radio: Path) -> bool:
+    """Linux shows what is only software under /sys/devices/virtual (Documentation/driver-api/driver-model)."""
+    try:
+        device = radio.resolve(strict=True)
+    except OSError:
+        return False
+    return "virtual" not in device.parts

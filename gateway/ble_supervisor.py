@@ -1,0 +1,250 @@
+"""One Bluetooth device's life: hear it, connect, speak its session, take its records, let it hang up, begin again.
+
+Laws:
+
+1. What came over the link is taken, whatever ends the session: bluetoothd has confirmed it, and the device forgets it.
+2. Who it is, and that it is no simulator, is known before its first record.
+3. That the clock was set is on disk before the first record comes: records of the time before must never look live.
+4. The radio's trouble is every device's; a device's trouble is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+from uuid import UUID
+
+from drivers import registry
+from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
+from drivers.contract import (
+    Battery,
+    CharacteristicCodec,
+    ClockReading,
+    ClockSetting,
+    Identity,
+    Notice,
+    Rejected,
+    Site,
+)
+from drivers.errors import DeviceRefused, LinkError, LinkFault
+from drivers.links.bluetooth import GattLink, Value
+from drivers.links.radio import Radio
+from gateway import settings
+from gateway.clock import Clock
+from gateway.clock_frames import ClockFrames
+from gateway.fence import Evidence
+from gateway.intake import Intake
+from gateway.normalize import UnknownUnit
+from gateway.outbox import Outbox
+from gateway.reading import ClockQuality, Mode
+from gateway.standing import OnChange, OnEvent, Standing
+
+_log = logging.getLogger(__name__)
+
+# A cuff advertises for half a minute: the next try comes soon. Who does not let us in is no reason to keep the radio
+# from the others.
+RADIO_RETRY_S = 10.0
+RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_REFUSED_S = 0.5, 8.0, 30.0
+REST_S = 1.0  # after a session: a device that goes on advertising is not connected again at once
+
+_NEEDS_A_PERSON = frozenset({LinkFault.PAIRING_REFUSED, LinkFault.BOND_LOST, LinkFault.DEVICE_REFUSED})
+_RADIO_FAULTS = frozenset(
+    {
+        LinkFault.NO_BLUETOOTH,
+        LinkFault.NO_ADAPTER,
+        LinkFault.ADAPTER_OFF,
+        LinkFault.SCAN_FAILED,
+        LinkFault.RADIO_DEAF,
+    }
+)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What one connection found out."""
+
+    mode: Mode
+    evidence: Evidence = field(default_factory=Evidence)
+    identity: Identity = field(default_factory=Identity)
+    site: str | None = None
+    records: int = 0
+    ends_live: bool = False  # the last record was live
+
+
+async def attend_radio(radio: Radio) -> None:
+    """Keep the radio going until cancelled; a defect in it must not stop the devices on serial ports."""
+    while True:
+        try:
+            await radio.run()
+        except Exception as error:  # noqa: BLE001 - the supervisor's edge
+            _log.exception("a defect in the gateway's Bluetooth (%s); it is started anew", type(error).__name__)
+        await asyncio.sleep(RADIO_RETRY_S)
+
+
+class BleSupervisor:
+    """Attends the Bluetooth device at `address` for ever; `standing` is its account."""
+
+    def __init__(
+        self,
+        device: settings.Device,
+        address: str,
+        intake: Intake,
+        outbox: Outbox,
+        clock: Clock,
+        radio: Radio,
+        *,
+        zone: tzinfo,
+        demo: bool,
+        on_change: OnChange,
+        on_event: OnEvent,
+    ) -> None:
+        """`zone`: what the device's clock shows."""
+        self.standing = Standing(device, clock, on_change, on_event)
+        self._model = device.model
+        self._address = address
+        self._intake = intake
+        self._clock = clock
+        self._outbox = outbox
+        self._frames = ClockFrames(address, outbox)
+        self._radio = radio
+        self._zone = zone
+        self._demo = demo
+        self._codecs: Mapping[str, CharacteristicCodec] = registry.characteristics(device.model.driver)
+        self._records = registry.records(device.model.driver)
+
+    async def run(self) -> None:
+        """Attend the device until cancelled."""
+        failures = 0
+        while True:
+            self.radio_changed()
+            cap, rest = RETRY_CAP_S, RETRY_FIRST_S
+            try:
+                session = await self._attend()
+            except LinkError as error:
+                failures += 1
+                cap = RETRY_CAP_REFUSED_S if error.fault in _NEEDS_A_PERSON else RETRY_CAP_S
+                gone = error.fault is LinkFault.NOT_CONNECTED  # it advertised and went: no more is known than before
+                self.standing.note("unknown" if gone else "offline", error.fault.value, str(error))
+            except Exception as error:  # noqa: BLE001 - the supervisor's edge
+                failures, cap = failures + 1, RETRY_CAP_REFUSED_S
+                self.standing.defect(error)
+            else:
+                failures, rest = (0 if session.records else failures + 1), REST_S
+            longest = min(cap, rest * 2.0 ** min(failures, 10))
+            await asyncio.sleep(random.uniform(rest, longest))  # noqa: S311 - jitter
+
+    def radio_changed(self) -> None:
+        """Show the radio's trouble, or that it is over."""
+        trouble, reason = self._radio.trouble, self.standing.status.reason
+        if trouble is not None:
+            self.standing.note("offline", trouble.fault.value, str(trouble))
+        elif reason in _RADIO_FAULTS or reason == "not_opened_yet":
+            self.standing.opened("the radio listens; the device has not been heard")
+
+    async def _attend(self) -> _Session:
+        """One connection, from hearing the device to its end. Raises LinkError."""
+        async with self._radio.link(self._address) as link:
+            real = link.is_real and not link.is_simulated
+            session = _Session(Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST)
+            try:
+                await self._converse(link, session)
+                self.standing.heard()
+                silence_s = self._model.session.silence_s
+                while (value := await link.next_value(silence_s)) is not None:
+                    kept = self._take(value, session)
+                    if kept is not None:
+                        await kept
+            finally:
+                for value in link.take_values():
+                    self._take(value, session)
+            if session.ends_live:
+                await self._frames.drained()
+        return session
+
+    # ---- the session ---------------------------------------------------------------------------------------------
+
+    async def _converse(self, link: GattLink, session: _Session) -> None:
+        """Go through the model's steps. Raises LinkError."""
+        conversation = converse(self._model.session.steps, self._records, link.has, self._local_time)
+        try:
+            said = next(conversation)
+            while True:
+                if isinstance(said, Bond | Read | Write | Subscribe):
+                    said = conversation.send(await _perform(link, said))
+                else:
+                    await self._find(said, session)
+                    said = next(conversation)
+        except StopIteration:
+            return
+
+    async def _find(self, found: Found, session: _Session) -> None:
+        """Take note of what a device said of itself."""
+        if isinstance(found, Identity):
+            session.identity = found
+            self.standing.found(identity=found)
+        elif isinstance(found, Battery):
+            self.standing.found(battery=found.percent)
+        elif isinstance(found, Site):
+            session.site = found.word
+        elif isinstance(found, ClockReading):
+            read_at = self._clock.utc_at(found.at)
+            session.evidence = Evidence(found, read_at, await self._frames.unsure_until())
+        elif isinstance(found, ClockSetting):
+            await self._frames.set(found, session.evidence.reading)
+        else:
+            await self._frames.not_set()
+            self.standing.notice(found, session.mode)
+
+    def _local_time(self) -> tuple[datetime, float] | None:
+        """What the device's clock should show, and when; None while our own clock is not synchronized."""
+        if self._clock.quality is not ClockQuality.SYNCED:
+            return None
+        now = self._clock.now()
+        return now.utc.astimezone(self._zone).replace(tzinfo=None), now.monotonic
+
+    def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
+        """Hand on what a characteristic said; answer when it is on disk, if it is a reading."""
+        event = self._codecs[value.characteristic](value.data)
+        session.ends_live = False
+        if isinstance(event, Notice):
+            session.records += 1
+            self.standing.notice(event, session.mode)
+        elif isinstance(event, Rejected):
+            self.standing.rejected(event)
+        else:
+            session.records += 1
+            sample = replace(event, at=value.at, characteristic=value.characteristic, site=event.site or session.site)
+            try:
+                taken = self._intake.record(sample, session.mode, session.evidence, session.identity, value.at)
+            except UnknownUnit as error:
+                self.standing.unknown_unit(error)
+                return None
+            session.ends_live = taken.is_live
+            kept = self._outbox.keep([self._intake.draft(taken.reading, taken.record)])
+            self.standing.readings([taken.reading], kept)
+            return kept
+        return None
+
+
+async def _perform(link: GattLink, act: Act) -> Answer:
+    """Do what the session asks for. Raises LinkError, but for a question that the device refuses."""
+    began_at, value, refused = time.monotonic(), b"", False
+    try:
+        if isinstance(act, Bond):
+            await link.bond()
+        elif isinstance(act, Read):
+            value = await link.read(act.characteristic)
+        elif isinstance(act, Write):
+            await link.write(act.characteristic, act.value)
+        else:
+            await link.subscribe(act.characteristic)
+    except DeviceRefused as error:
+        if isinstance(act, Bond | Subscribe) or error.fault is not LinkFault.DEVICE_REFUSED:
+            raise
+        refused = True
+    return Answer(began_at, time.monotonic(), value, refused)

@@ -1,0 +1,187 @@
+"""How a device stands: its state and why, what came of all that it said, and when it was last heard.
+
+Each event ends here as a reading, a notice or a counted rejection; nobody else counts. The two supervisors, serial and
+Bluetooth, differ in how they get their events, and in nothing that is told of a device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Literal
+from uuid import UUID
+
+from drivers.contract import Identity, Notice, Rejected
+from gateway import settings
+from gateway.clock import Clock
+from gateway.log import Throttle
+from gateway.reading import Disposition, Mode, Reading
+from gateway.states import Counts
+from gateway.vocabulary import goes_to_event_topic
+
+_log = logging.getLogger(__name__)
+
+State = Literal["online", "offline", "unknown"]
+OnChange = Callable[[str], None]
+OnEvent = Callable[[settings.Device, Notice, Mode], None]
+
+# So many rejected frames in a row, with none between that can be read, are wrong line settings or a wrong model.
+UNREADABLE_AFTER = 5
+
+EVENT_INTERVAL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """How a device stands. `reason` is a code, `detail` what to do; counts are since the start of the service."""
+
+    state: State = "unknown"
+    reason: str | None = "not_opened_yet"
+    detail: str = ""
+    last_seen: datetime | None = None
+    last_reading_id: UUID | None = None
+    readings: int = 0
+    held: int = 0
+    last_held_reason: str | None = None
+    battery: int | None = None
+    identity: Identity = field(default_factory=Identity)
+    counts: Counts = field(default_factory=Counts)
+
+
+class Standing:
+    """One device's account. `on_change` is called when its status changes, `on_event` for notices that people see."""
+
+    def __init__(self, device: settings.Device, clock: Clock, on_change: OnChange, on_event: OnEvent) -> None:
+        self.device = device
+        self._clock = clock
+        self._on_change = on_change
+        self._on_event = on_event
+        self._status = DeviceStatus()
+        self._frames = self._samples = self._notices = self._repeats = 0
+        self._rejected: Counter[str] = Counter()
+        self._rejected_in_a_row = 0
+        self._told_events = Throttle(EVENT_INTERVAL_S)
+        self._complaints = Throttle()
+
+    @property
+    def status(self) -> DeviceStatus:
+        """How the device stands now."""
+        counts = Counts(self._frames, self._samples, self._notices, self._repeats, dict(self._rejected))
+        return replace(self._status, counts=counts)
+
+    def last_reading(self, reading_id: UUID) -> None:
+        """Take note of the last reading that was kept before this start."""
+        self._status = replace(self._status, last_reading_id=reading_id)
+
+    def opened(self, detail: str) -> None:
+        """Take note that there is a link now, and nothing was said yet."""
+        self._rejected_in_a_row = 0
+        self.note("unknown", "not_heard_yet", detail)
+
+    def note(self, state: State, reason: str | None, detail: str) -> None:
+        """Take note of how the device stands; told and logged when it is new."""
+        if (self._status.state, self._status.reason) == (state, reason):
+            return
+        level = logging.WARNING if state == "offline" else logging.INFO
+        _log.log(level, "%s: %s%s", self.device.id, reason or state, f": {detail}" if detail else "")
+        self._status = replace(self._status, state=state, reason=reason, detail=detail)
+        self._on_change(self.device.id)
+
+    def heard(self) -> None:
+        """Take note that the device said something that can be read."""
+        self._rejected_in_a_row = 0
+        self._status = replace(self._status, last_seen=self._clock.now().utc)
+        if self._status.state != "online":
+            self.note("online", None, "")
+
+    def found(self, *, battery: int | None = None, identity: Identity | None = None) -> None:
+        """Take note of what a device said of itself."""
+        before = self._status
+        self._status = replace(
+            before,
+            battery=before.battery if battery is None else battery,
+            identity=before.identity if identity is None else identity,
+        )
+        if self._status != before:
+            self._on_change(self.device.id)
+
+    def notice(self, notice: Notice, mode: Mode) -> None:
+        """Count a notice; people are told of it where it is for people, at most one of a kind in EVENT_INTERVAL_S."""
+        self._frames += 1
+        self._notices += 1
+        self.heard()
+        if goes_to_event_topic(notice.code) and self._told_events.admit(notice.code, time.monotonic()) is not None:
+            self._on_event(self.device, notice, mode)
+
+    def rejected(self, rejected: Rejected) -> None:
+        """Count a rejection by its reason; its bytes are patient data and told nobody."""
+        self._frames += 1
+        self._rejected[rejected.reason] += 1
+        self._rejected_in_a_row += 1
+        left_out = self._complaints.admit(rejected.reason, time.monotonic())
+        if left_out is not None:
+            _log.warning(
+                "%s: %d bytes rejected (%s); %d more since the last such line",
+                self.device.id,
+                len(rejected.raw),
+                rejected.reason,
+                left_out,
+            )
+        if self._rejected_in_a_row == UNREADABLE_AFTER:
+            self.note(
+                "unknown", "unreadable", "bytes arrive, but no frame of this model: check model and line settings"
+            )
+
+    def unknown_unit(self, error: Exception) -> None:
+        """Count a sample of which the vocabulary knows no kind or unit: a driver's defect."""
+        self._frames += 1
+        self._rejected["unknown_unit"] += 1
+        if self._complaints.admit("unknown_unit", time.monotonic()) is not None:
+            _log.error("%s: %s", self.device.id, error)
+
+    def defect(self, error: Exception) -> None:
+        """Log and show a defect of ours in this device's code: it must not stop the others."""
+        where = traceback.extract_tb(error.__traceback__)[-1]  # its words may hold a device's bytes
+        _log.error(
+            "%s: a defect in the gateway (%s, %s line %s); the device is opened anew",
+            self.device.id,
+            type(error).__name__,
+            where.filename,
+            where.lineno,
+        )
+        self.note("offline", "internal_error", "a defect in the gateway: send its log to the maker")
+
+    def readings(self, readings: Sequence[Reading], kept: asyncio.Future[frozenset[UUID]]) -> None:
+        """Count readings that are being kept; `kept` answers which of them were kept before and are no new ones."""
+        self._frames += len(readings)
+        self._samples += len(readings)
+        self.heard()
+        held = [reading for reading in readings if reading.disposition is Disposition.HOLD]
+        self._status = replace(
+            self._status,
+            last_reading_id=readings[-1].id,
+            readings=self._status.readings + len(readings),
+            held=self._status.held + len(held),
+            last_held_reason=held[-1].reasons[0] if held else self._status.last_held_reason,
+        )
+        self._on_change(self.device.id)
+        kept.add_done_callback(partial(self._take_back_repeats, readings))
+
+    def _take_back_repeats(self, readings: Sequence[Reading], kept: asyncio.Future[frozenset[UUID]]) -> None:
+        if kept.cancelled() or not kept.result():
+            return
+        repeats = [reading for reading in readings if reading.id in kept.result()]
+        self._repeats += len(repeats)
+        self._status = replace(
+            self._status,
+            readings=self._status.readings - len(repeats),
+            held=self._status.held - sum(reading.disposition is Disposition.HOLD for reading in repeats),
+        )
+        self._on_change(self.device.id)
