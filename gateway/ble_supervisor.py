@@ -143,7 +143,7 @@ class BleSupervisor:
         trouble, reason = self._radio.trouble, self.standing.status.reason
         if trouble is not None:
             self.standing.note("offline", trouble.fault.value, str(trouble))
-        elif reason in _RADIO_FAULTS or reason == "not_opened_yet":
+        elif self._radio.listens and (reason in _RADIO_FAULTS or reason == "not_opened_yet"):
             self.standing.opened("the radio listens; the device has not been heard")
 
     async def _attend(self) -> _Session:

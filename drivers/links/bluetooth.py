@@ -47,7 +47,7 @@ CALL_S = 10.0  # an ATT transaction has 30 s (Core Specification, vol. 3, part F
 BOND_S = 30.0  # the Security Manager's own limit (Core Specification, vol. 3, part H, 3.4)
 DISCONNECT_S = 5.0
 ABANDON_S = 2.0  # for bleak to clean up what was cancelled
-LAST_SIGNAL_S = 0.5  # between the error for a call and the word that the link was lost
+LAST_WORD_S = 0.3  # between the error for a call and the word that the link was lost, whichever comes first
 VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
 
 # Every simulated device has this service (ASCII "SIMULATED\0vitals"): nothing that it says is real, on any radio.
@@ -61,6 +61,8 @@ _PAIRING_REFUSALS = frozenset(f"org.bluez.Error.Authentication{how}" for how in 
 _NOT_PAIRED = frozenset({"org.bluez.Error.NotPermitted", "org.bluez.Error.NotAuthorized"})
 _NO_RSSI = -127  # bleak's word for "bluetoothd did not say": then it was not heard now
 _BASE = "-0000-1000-8000-00805f9b34fb"
+
+_PAIRING_REFUSED = "the device does not pair: bring it into pairing mode; it may be bonded to another host"
 
 # Tasks that did not end when they were cancelled; kept so that they are not collected while they run.
 _abandoned: set[asyncio.Task[Any]] = set()
@@ -168,7 +170,10 @@ class GattLink:
 
     async def bond(self) -> None:
         """Pair and bond, unless that was done before. Raises LinkError."""
-        await self._ask(self._client.pair(), "bond", BOND_S)
+        try:
+            await self._ask(self._client.pair(), "bond", BOND_S)
+        except LinkLost as error:  # which is how a refusal looks where bluetoothd leaves the call unanswered
+            raise DeviceRefused(LinkFault.PAIRING_REFUSED, _PAIRING_REFUSED) from error
 
     async def read(self, characteristic: str) -> bytes:
         """Read a characteristic. Raises LinkError, of which DeviceRefused is the device's own word."""
@@ -227,10 +232,11 @@ class GattLink:
             return await in_time(call, limit_s, self._gone)
         except _BLEAK_ERRORS as error:
             if isinstance(error, BleakGATTProtocolError) and error.code == BleakGATTProtocolErrorCode.UNLIKELY_ERROR:
-                await asyncio.wait([self._gone], timeout=LAST_SIGNAL_S)  # bluetoothd's answer where the link was lost
-            if self.is_gone:
-                raise LinkLost(LinkFault.LINK_LOST, f"the link was lost before the device did {what}") from error
-            raise link_error(error, what) from error
+                await asyncio.wait([self._gone], timeout=LAST_WORD_S)  # bluetoothd's answer where the link was lost
+            meant = link_error(error, what)
+            if self.is_gone and meant.fault is not LinkFault.PAIRING_REFUSED:
+                meant = LinkLost(LinkFault.LINK_LOST, f"the link was lost: {what}")
+            raise meant from error
 
 
 async def in_time(
@@ -247,6 +253,8 @@ async def in_time(
     try:
         either: set[asyncio.Future[Any]] = {task} if gone is None else {task, gone}
         await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and gone is not None and gone.done():
+            await asyncio.wait([task], timeout=LAST_WORD_S)  # an answer that is under way
         if task.done():
             return task.result()
     finally:
@@ -288,8 +296,7 @@ def link_error(error: Exception, what: str) -> LinkError:
         return LinkLost(LinkFault.ADAPTER_OFF, "there is no Bluetooth adapter with power")
     if isinstance(error, BleakDBusError):
         if error.dbus_error in _PAIRING_REFUSALS:
-            words = "the device refuses to pair: bring it into pairing mode; it may be bonded to another host"
-            return DeviceRefused(LinkFault.PAIRING_REFUSED, words)
+            return DeviceRefused(LinkFault.PAIRING_REFUSED, _PAIRING_REFUSED)
         if error.dbus_error in _NOT_PAIRED:
             words = f"the device wants to be paired first: {what}"
             return DeviceRefused(LinkFault.PAIRING_REFUSED, words)

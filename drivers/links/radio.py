@@ -44,7 +44,7 @@ _DEAF = "no Bluetooth device at all is heard: nobody near has one, or the radio 
 
 
 class Radio:
-    """The room's radio. `on_change` is called, on the event loop, when `trouble` changes."""
+    """The room's radio. `on_change` is called, on the event loop, when `trouble` or `listens` changes."""
 
     def __init__(self, addresses: Collection[str], on_change: Callable[[], None]) -> None:
         """`addresses`: the devices of the configuration, upper case."""
@@ -60,11 +60,17 @@ class Radio:
         self._heard_at = 0.0
         self._silent_starts = 0
         self._trouble: LinkLost | None = None
+        self._listens = False
 
     @property
     def trouble(self) -> LinkLost | None:
         """Why no device can be heard; None while there is no reason."""
         return self._trouble
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has listened since the start, or since its last trouble."""
+        return self._listens and self._trouble is None
 
     async def run(self) -> None:
         """Keep the scanner going until cancelled."""
@@ -162,6 +168,9 @@ class Radio:
             self._heard_at = time.monotonic()
             if not self._silent_starts:
                 self._note(None)
+            if not self._listens:
+                self._listens = True
+                self._on_change()
             await self._listen(epoch)
 
     async def _listen(self, epoch: int) -> None:
