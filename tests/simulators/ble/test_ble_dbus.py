@@ -298,9 +298,15 @@ async def test_a_daemon_that_hangs_owns_its_name_and_answers_when_it_goes_on(
     assert client.told("RSSI", CUFF) == []
     assert client.of("InterfacesAdded") == []
     assert client.owners() == []
+    stopping = asyncio.create_task(client.discover(start=False))
+    await eventually(lambda: bare_room.bluez.calls[-1] == "Adapter1.StopDiscovery")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(stopping), SHORT_S)
+    assert bare_room.bluez.discovering
     bare_room.bluez.resume()
     assert await asyncio.wait_for(asking, PATIENCE_S) is True
-    await eventually(lambda: client.of("InterfacesAdded") == [CUFF])
+    await asyncio.wait_for(stopping, PATIENCE_S)
+    assert client.of("InterfacesAdded") == [CUFF]
 
 
 async def test_a_daemon_that_hangs_can_be_killed(bare_room: Room, client: Client, eventually: Eventually) -> None:
