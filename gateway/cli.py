@@ -209,27 +209,31 @@ def _decode(given: argparse.Namespace) -> int:
 def _simulate(given: argparse.Namespace) -> int:
     import asyncio
 
-    try:
+    async def serve_until_told() -> None:
         from simulators.serve import serve
 
-        asyncio.run(
-            serve(
-                given.model,
-                given.settings,
-                given.story,
-                given.faults,
-                dongle=given.dongle,
-                address=given.address,
-                every_s=given.every,
-            )
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await serve(
+            given.model,
+            given.settings,
+            given.story,
+            given.faults,
+            dongle=given.dongle,
+            address=given.address,
+            every_s=given.every,
         )
+
+    try:
+        asyncio.run(serve_until_told())
     except (ValueError, OSError) as error:
         print(f"vitals-gateway simulate: {error}", file=sys.stderr)
         return USAGE
     except RuntimeError as error:
         print(f"vitals-gateway simulate: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return OK
     return OK
 

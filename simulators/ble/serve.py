@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal, InvalidOperation
 
 from simulators.ble.and_device import AndDevice
@@ -20,6 +20,7 @@ from simulators.ports.room import Room
 from simulators.story import setting
 
 EVERY_S = 60.0
+_STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
 _Maker = type[AndUa651ble] | type[AndUt201ble]
 _MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
@@ -68,11 +69,28 @@ async def serve_ble(
         device = await stack.enter_async_context(make(radio, at, standing=standing))
         sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
         sys.stdout.flush()
-        patient = Patient(seed)
-        while True:
-            await _measure(device, patient, given)
-            await asyncio.sleep(every_s)
-            patient.advance(every_s)
+        # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
+        stopped = asyncio.Event()
+        measuring = asyncio.ensure_future(_measure_until(stopped, device, Patient(seed), given, every_s))
+        try:
+            await asyncio.wait({measuring})
+            measuring.result()
+        finally:
+            stopped.set()
+            await asyncio.wait({measuring}, timeout=_STOP_S)
+            measuring.cancel()
+            await asyncio.wait({measuring})
+
+
+async def _measure_until(
+    stopped: asyncio.Event, device: AndDevice, patient: Patient, given: Mapping[str, Decimal], every_s: float
+) -> None:
+    while not stopped.is_set():
+        await _measure(device, patient, given)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every_s):
+                await stopped.wait()
+        patient.advance(every_s)
 
 
 async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
