@@ -25,7 +25,7 @@ install: .venv/ready
 	@touch $@
 
 demo: install
-	@.ci/setup broker
+	@.ci/setup demo
 	@$(BIN)/vitals-gateway demo $(ARGS)
 
 test: install check

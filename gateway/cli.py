@@ -17,6 +17,20 @@ from typing import NoReturn
 OK, USAGE, BAD_CONFIG = os.EX_OK, os.EX_USAGE, os.EX_CONFIG  # 0, 64, 78: sysexits.h
 FAILED, NO_SAMPLE = 1, 3
 
+_SIMULATE = """\
+Serve one simulated device until Ctrl-C or SIGTERM. What comes of it is never `real`.
+
+A serial device prints the path of its port, for `port:` in the YAML:
+  --set body_weight=83.7, --set body_weight=184.5[lb_av]; without it, and without a story, people come and go
+  --fault drop, split, merge, garble, stall, unplug, replug, out_of_range, noise: again and again, by chance
+
+A Bluetooth device prints the environment for the gateway's process, then its address and name. It is on a simulated
+air, which ends with it; with --dongle it is on a real one, and there is no environment to print.
+  --set systolic=, diastolic=, pulse_rate= (mmHg, /min); body_temperature= (degrees Celsius)
+  --fault vanish, hang_up, refuse_pairing, lose_bond, nan_flood, repeat_last, clock_2010, clock_write_error:
+  every time
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -76,22 +90,42 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--hex", metavar="HEX")
     source.add_argument("--file", type=Path, metavar="FILE", help="the bytes themselves")
 
-    simulate = commands.add_parser("simulate", help="serve one simulated device")
-    simulate.add_argument("model", metavar="MODEL")
-    simulate.add_argument("--set", action="append", default=[], metavar="KIND=VALUE", dest="settings")
-    simulate.add_argument("--story", type=Path, metavar="FILE")
-    simulate.add_argument("--fault", action="append", default=[], metavar="NAME", dest="faults")
+    simulate = commands.add_parser(
+        "simulate",
+        help="serve one simulated device",
+        description=_SIMULATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    simulate.add_argument("model", metavar="MODEL", help="an id of `vitals-gateway models`")
+    simulate.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KIND=VALUE",
+        dest="settings",
+        help="a value that stays; may be given again",
+    )
+    simulate.add_argument("--fault", action="append", default=[], metavar="NAME", dest="faults", help="see above")
+    simulate.add_argument("--story", type=Path, metavar="FILE", help="what happens when (serial devices)")
+    simulate.add_argument("--every", type=_seconds, metavar="SECONDS", help="measure this often (Bluetooth; 60)")
+    simulate.add_argument("--address", metavar="ADDRESS", help="its random static address (Bluetooth)")
+    simulate.add_argument(
+        "--dongle", metavar="TRANSPORT", help="a real controller by bumble's name for it, such as usb:0 (Bluetooth)"
+    )
 
     demo = commands.add_parser("demo", help="the main job, with nothing configured")
-    demo.add_argument("--seconds", type=_positive_number, default=60.0, metavar="N")
+    demo.add_argument("--seconds", type=_seconds, default=60.0, metavar="N")
     demo.add_argument("--json", action="store_true", help="the payloads, one a line")
     return parser
 
 
-def _positive_number(text: str) -> float:
-    seconds = float(text)
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
 
 
@@ -175,14 +209,31 @@ def _decode(given: argparse.Namespace) -> int:
 def _simulate(given: argparse.Namespace) -> int:
     import asyncio
 
-    from simulators.serve import serve
+    async def serve_until_told() -> None:
+        from simulators.serve import serve
+
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await serve(
+            given.model,
+            given.settings,
+            given.story,
+            given.faults,
+            dongle=given.dongle,
+            address=given.address,
+            every_s=given.every,
+        )
 
     try:
-        asyncio.run(serve(given.model, given.settings, given.story, given.faults))
+        asyncio.run(serve_until_told())
     except (ValueError, OSError) as error:
         print(f"vitals-gateway simulate: {error}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt:
+    except RuntimeError as error:
+        print(f"vitals-gateway simulate: {error}", file=sys.stderr)
+        return FAILED
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return OK
     return OK
 

@@ -1,4 +1,7 @@
-"""The simulated devices: model id, as in config/devices, to what makes one from a seed."""
+"""The simulated devices: model id, as in config/devices, to what makes one from a seed.
+
+Those with a radio stand here by name alone: ble/serve.py makes them, and needs bumble for it.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,19 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
 }
 
 
+BLE_MODELS = ("and-ua-651ble", "and-ut-201ble")
+
+
 def models() -> tuple[str, ...]:
-    """The ids of all models that can be simulated."""
+    """The ids of all models with a serial port that can be simulated."""
     return tuple(_MODELS)
 
 
 def make(model: str, seed: int = 0) -> SerialDevice:
-    """A new device of this model; ValueError names the nearest ids if there is none."""
+    """A new device of this model, which has a serial port; ValueError names the nearest ids if there is none."""
     factory = _MODELS.get(model)
     if factory is None:
-        near = difflib.get_close_matches(model, _MODELS, n=3) or list(_MODELS)
+        known = [*_MODELS, *BLE_MODELS]
+        near = difflib.get_close_matches(model, known, n=3) or known
         raise ValueError(f"no simulator for model {model!r} (did you mean: {', '.join(near)}?)")
     return factory(seed)

@@ -1,4 +1,4 @@
-"""One simulated device on a pty, until stopped: what `vitals-gateway simulate` does."""
+"""One simulated device until stopped: what `vitals-gateway simulate` does. On a pty, or on a simulated air."""
 
 from __future__ import annotations
 
@@ -19,14 +19,28 @@ async def serve(
     faults: Sequence[str] = (),
     link_path: Path | None = None,
     seed: int = 0,
+    *,
+    dongle: str | None = None,
+    address: str | None = None,
+    every_s: float | None = None,
 ) -> None:
-    """Print the path of the port as the first line, then run until cancelled.
+    """Print how a gateway gets to it, then run until cancelled. `dongle`, `address`, `every_s`: see serve_ble.
 
-    `settings` are KIND=VALUE: with `body_weight` a person stands on the scale from the start and stays, unless `story`
-    says otherwise. Without either it is a clinic's ordinary day. `faults` come again and again.
-    ValueError for bad usage, in words for who typed it; OSError if the story or the port cannot be had.
+    A scale's first line is the path of its port. `settings` are KIND=VALUE: with `body_weight` a person stands on the
+    scale from the start and stays, unless `story` says otherwise. Without either it is a clinic's ordinary day.
+    `faults` come again and again.
+    ValueError for bad usage, in words for who typed it; OSError if the story, the port or the dongle cannot be had;
+    RuntimeError if the simulated air cannot be had, with what to install.
     """
+    if model in catalogue.BLE_MODELS:
+        if story is not None or link_path is not None:
+            raise ValueError(f"{model} has a radio: no story, no port (--set, --fault, --every)")
+        await _serve_ble(model, settings, faults, dongle, address, every_s, seed)
+        return
     device = catalogue.make(model, seed)
+    for option, value in (("--dongle", dongle), ("--address", address), ("--every", every_s)):
+        if value is not None:
+            raise ValueError(f"{model} has a serial port: {option} is for a device with a radio")
     parsed = [setting(text) for text in settings]
     # The unit last: a weight brings its own, and who asks for a unit means it.
     for kind, value, unit in sorted(parsed, key=lambda item: item[0] == "unit"):
@@ -46,6 +60,25 @@ async def serve(
         await run_device(device, port, wire, acts)
     finally:
         port.close()
+
+
+async def _serve_ble(
+    model: str,
+    settings: Sequence[str],
+    faults: Sequence[str],
+    dongle: str | None,
+    address: str | None,
+    every_s: float | None,
+    seed: int,
+) -> None:
+    try:
+        from simulators.ble.serve import EVERY_S, serve_ble
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != "bumble":
+            raise
+        raise RuntimeError(f"{model} needs bumble: pip install 'vitals-gateway[demo]'") from missing
+    wait_s = EVERY_S if every_s is None else every_s
+    await serve_ble(model, settings, faults, dongle=dongle, address=address, every_s=wait_s, seed=seed)
 
 
 def _text(story: Path) -> str:

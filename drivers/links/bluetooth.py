@@ -86,7 +86,9 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
             known = device.details["props"]
             heard(Sighting(device.address.upper(), bool(known.get("Paired")), device))
 
-    scanner = BleakScanner(detected, bluez={"adapter": adapter})
+    # A filter that names RSSI: without it bluetoothd after 5.86 tells only of changes by 8 dBm or more (bluez, commit
+    # e004414a1), and a cuff that lies still would not be heard a second time.
+    scanner = BleakScanner(detected, bluez={"adapter": adapter, "filters": {"RSSI": -127}})
     try:
         await in_time(scanner.start(), SCANNER_S)
     except _BLEAK_ERRORS as error:

@@ -54,13 +54,18 @@ class Devices:
         await self._stack.aclose()
 
     async def ordinary_day(self, seed: int) -> None:
-        """People come and are measured, here and next door, until cancelled."""
+        """People come and are measured, here and next door, until cancelled.
+
+        What a device does is shielded: bumble may swallow the one cancellation that ends this (Python 3.11, wait_for).
+        """
         chance = random.Random(seed)
         while True:
             await asyncio.sleep(2.0)
             vitals = Patient(chance.randrange(1 << 32)).vitals
-            await self.cuff.measure(round(vitals.systolic), round(vitals.diastolic), round(vitals.pulse))
-            await self.neighbor.measure(118, 76, 64)
+            await asyncio.shield(
+                self.cuff.measure(round(vitals.systolic), round(vitals.diastolic), round(vitals.pulse))
+            )
+            await asyncio.shield(self.neighbor.measure(118, 76, 64))
             await asyncio.sleep(2.0)
-            await self.thermometer.measure(Decimal(f"{vitals.temperature_c:.1f}"))
+            await asyncio.shield(self.thermometer.measure(Decimal(f"{vitals.temperature_c:.1f}")))
             await asyncio.sleep(chance.uniform(6.0, 9.0))

@@ -2,7 +2,8 @@
 
 1. One central at a time, and no advertising while it is connected, as with the cuffs and thermometers sold.
 2. It remembers one host. Whoever pairs last is that host.
-3. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold.
+3. It carries the marker service: what a gateway reads on a real radio cannot pass for a patient's.
+4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport.common import Transport
 
 ADVERTISING_INTERVAL_MS = 100.0
+# "SIMULATED\\0vitals" in ASCII, and the same with 01 for its one characteristic. A service of our own, because a serial
+# number is read late, may be refused, and belongs to the device that is imitated.
+MARKER_SERVICE = "53494D55-4C41-5445-4400-766974616C73"
+MARKER = "53494D55-4C41-5445-4401-766974616C73"
 _LIMITED_OR_GENERAL_LE_ONLY = 0x06  # AD type Flags: general discoverable, no BR/EDR
 _Allowed = att.Attribute.Permissions
 _Property = Characteristic.Properties
@@ -120,7 +125,7 @@ class Peripheral:
         )
         measurement.descriptors = [cccd]
         measurement.on(measurement.EVENT_SUBSCRIPTION, self._on_subscription)
-        self._device.add_services(list(services))
+        self._device.add_services([_marker(), *services])
         self._device.on(self._device.EVENT_CONNECTION, self._on_connection)
 
     @property
@@ -247,6 +252,11 @@ class _NoInputNoOutput(PairingDelegate):
 
     async def accept(self) -> bool:
         return self._allowed()
+
+
+def _marker() -> Service:
+    says_so = Characteristic(UUID(MARKER), _Property.READ, _Allowed.READABLE, b"SIM")
+    return Service(UUID(MARKER_SERVICE), [says_so])
 
 
 def _advertising_data(name: str, service: int) -> bytes:

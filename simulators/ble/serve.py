@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal, InvalidOperation
 
 from simulators.ble.and_device import AndDevice
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.ble.and_ut_201ble import AndUt201ble
 from simulators.ble.faults import ble_fault_named
+from simulators.ble.profiles import float32, sfloat
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
 from simulators.ports.room import Room
 from simulators.story import setting
 
 EVERY_S = 60.0
+_STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
 _Maker = type[AndUa651ble] | type[AndUt201ble]
-_MODELS: Mapping[str, tuple[_Maker, str]] = {
-    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01"),
-    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01"),
+_MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
+    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
+    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
 }
-_KINDS = ("systolic", "diastolic", "pulse_rate", "body_temperature")
+_RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
 
 def ble_models() -> tuple[str, ...]:
@@ -50,13 +52,12 @@ async def serve_ble(
     `settings` are KIND=VALUE (mmHg, /min, °C); what is not set is a patient's, from `seed`. `faults` happen each time.
     ValueError for bad usage, in words for who typed it; RuntimeError or OSError if bus or dongle cannot be had.
     """
-    made = _MODELS.get(model)
-    if made is None:
-        near = difflib.get_close_matches(model, _MODELS, n=3) or list(_MODELS)
-        raise ValueError(f"no simulator for model {model!r} (did you mean: {', '.join(near)}?)")
-    make, usual_address = made
-    given = dict(_value(text) for text in settings)
+    make, usual_address, kinds = _MODELS[model]
+    given = dict(_value(text, kinds) for text in settings)
     standing = [ble_fault_named(name) for name in faults]
+    at = (address or usual_address).upper()
+    if not _RANDOM_STATIC.fullmatch(at):
+        raise ValueError(f"{address!r} is no random static address, as in {usual_address}: the first byte is C0 to FF")
     async with AsyncExitStack() as stack:
         if dongle is None:
             room = await stack.enter_async_context(Room())
@@ -65,33 +66,59 @@ async def serve_ble(
                 sys.stdout.write(f"{name}={value}\n")
         else:
             radio = await open_dongle(dongle)
-        device = await stack.enter_async_context(make(radio, address or usual_address, standing=standing))
+        device = await stack.enter_async_context(make(radio, at, standing=standing))
         sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
         sys.stdout.flush()
-        patient = Patient(seed)
-        while True:
-            await _measure(device, patient, given)
-            await asyncio.sleep(every_s)
-            patient.advance(every_s)
+        # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
+        stopped = asyncio.Event()
+        measuring = asyncio.ensure_future(_measure_until(stopped, device, Patient(seed), given, every_s))
+        try:
+            await asyncio.wait({measuring})
+            measuring.result()
+        finally:
+            stopped.set()
+            await asyncio.wait({measuring}, timeout=_STOP_S)
+            measuring.cancel()
+            await asyncio.wait({measuring})
+
+
+async def _measure_until(
+    stopped: asyncio.Event, device: AndDevice, patient: Patient, given: Mapping[str, Decimal], every_s: float
+) -> None:
+    while not stopped.is_set():
+        await _measure(device, patient, given)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every_s):
+                await stopped.wait()
+        patient.advance(every_s)
 
 
 async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
     if isinstance(device, AndUa651ble):
         await device.measure(
-            round(given.get("systolic", Decimal(vitals.systolic))),
-            round(given.get("diastolic", Decimal(vitals.diastolic))),
-            round(given.get("pulse_rate", Decimal(vitals.pulse))),
+            int(given.get("systolic", round(vitals.systolic))),
+            int(given.get("diastolic", round(vitals.diastolic))),
+            int(given.get("pulse_rate", round(vitals.pulse))),
         )
     elif isinstance(device, AndUt201ble):
         await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
 
 
-def _value(text: str) -> tuple[str, Decimal]:
+def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
     kind, value, unit = setting(text)
-    if kind not in _KINDS or unit:
-        raise ValueError(f"{text!r}: one of {', '.join(_KINDS)}, without a unit")
+    if kind not in kinds or unit:
+        raise ValueError(f"{text!r}: this device has {', '.join(kinds)}, without a unit")
     try:
-        return kind, Decimal(value)
+        number = Decimal(value)
     except InvalidOperation:
-        raise ValueError(f"{text!r}: {value!r} is no number") from None
+        number = Decimal("nan")
+    if not number.is_finite():
+        raise ValueError(f"{text!r}: {value!r} is no number")
+    try:
+        (float32 if kind == "body_temperature" else sfloat)(number)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    if kind != "body_temperature" and number != number.to_integral_value():
+        raise ValueError(f"{text!r}: a cuff has whole numbers")
+    return kind, number

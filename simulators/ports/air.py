@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 
+import usb1  # type: ignore[import-untyped]  # bumble's own way to a dongle, whose errors it lets through
 from bumble import hci, ll
 from bumble.controller import Connection, Controller
-from bumble.core import PhysicalTransport
+from bumble.core import BaseBumbleError, PhysicalTransport
 from bumble.link import LocalLink
 from bumble.transport import open_transport
-from bumble.transport.common import Transport
+from bumble.transport.common import Transport, TransportSpecError
 
 _SUPERVISION_TIMEOUT = 0x08
 _FAILED_TO_BE_ESTABLISHED = 0x3E
@@ -97,10 +98,15 @@ class Air(LocalLink):
 async def open_dongle(spec: str) -> Transport:
     """A real controller, taken from the host's own Bluetooth: `usb:0`, `hci-socket:0`, `serial:/dev/ttyACM0,1000000`.
 
-    `spec` is as bumble's documentation names transports. ValueError for a spec it does not know, OSError or bumble's
-    TransportInitError where the dongle cannot be had.
+    `spec` is as bumble's documentation names transports. ValueError for a spec it does not know, OSError where the
+    dongle cannot be had.
     """
-    return await open_transport(spec)
+    try:
+        return await open_transport(spec)
+    except TransportSpecError as error:
+        raise ValueError(f"no dongle {spec!r}: {error}; as in usb:0 or serial:/dev/ttyACM0,1000000") from error
+    except (BaseBumbleError, usb1.USBError) as error:
+        raise OSError(f"no dongle {spec!r}: {error}") from error
 
 
 class _Radio(Transport):

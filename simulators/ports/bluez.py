@@ -3,9 +3,11 @@
     bleak, unmodified ── dbus-daemon ── Bluez ── bumble host and controller ── Air ── a simulated device
 
 1. GATT and pairing are done for real; only the words on the bus are imitated.
-2. It fails when it is told to (`fail`, `power`, `unplug`, `die`) and where bluetoothd fails by itself: pairing without
-   an agent, a lost bond, two discoveries of one client. See bluez_device.py.
-3. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, service data,
+2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `hang`, `die`), and where bluetoothd fails by
+   itself: pairing without an agent, a lost bond, two discoveries of one client. See bluez_device.py, bluez_agents.py.
+3. Each advertisement is told as a change of RSSI, also of a bonded device. After 5.86 (bluez e004414a1) bluetoothd does
+   so only while a filter names RSSI or Pathloss; without one it tells of changes of 8 dBm or more.
+4. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, service data,
    the removal of devices that were not heard for 30 s. AcquireNotify is not offered; bleak does without.
 
 Source of names and errors: bluez, doc/org.bluez.*.rst and src/. Of behaviour: kernel 6.12 with bluetoothd
@@ -16,9 +18,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from bumble import hci
 from bumble.att import ATT_Error
@@ -29,7 +32,8 @@ from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 
 from simulators.ports.air import Air
-from simulators.ports.bluez_adapter import Adapter
+from simulators.ports.bluez_adapter import Adapter, Cure
+from simulators.ports.bluez_agents import Agents
 from simulators.ports.bluez_calls import Answer, Calls, as_bluez
 from simulators.ports.bluez_objects import AGENT, AGENT_MANAGER, BluezError, ObjectTree, Unanswered
 
@@ -49,6 +53,10 @@ class Bluez:
         self._bus: MessageBus | None = None
         self._told_to_fail: defaultdict[str, deque[tuple[BluezError | Unanswered, bool]]] = defaultdict(deque)
         self._serving: set[asyncio.Task[None]] = set()
+        self._agents = Agents()
+        self._running = asyncio.Event()  # not set: it hangs
+        self._running.set()
+        self._unsaid: list[Message] = []  # what it will say when it hangs no longer
         self._tree = ObjectTree(self._emit)
 
     async def __aenter__(self) -> Self:
@@ -58,7 +66,7 @@ class Bluez:
         keys = MemoryKeyStore()
         self._central.keystore = keys
         self._adapter = Adapter(self._tree, self._central, keys, self._consent)
-        self._calls = Calls(self._tree, self._adapter)
+        self._calls = Calls(self._tree, self._adapter, self._agents)
         await self._central.power_on()
         await self.start()
         return self
@@ -107,8 +115,9 @@ class Bluez:
         for task in tuple(self._serving):
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
-        self._calls.agent = None
+        self._agents.clear()
         self._tree.clear()
+        self.resume()
 
     async def power(self, on: bool) -> None:
         """Switch the adapter's power, as rfkill or a user does."""
@@ -122,28 +131,49 @@ class Bluez:
         """Put the adapter in again."""
         self._adapter.plug()
 
+    def go_deaf(self, until: Cure) -> None:
+        """Report no device any more, though it is said to be discovering; see Cure. Links and connecting go on."""
+        self._adapter.deaf = until
+
+    def hang(self) -> None:
+        """Stand still as after SIGSTOP: the name is owned, nothing is answered or told. Links stay, as the kernel's."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        """Go on as after SIGCONT: say and serve all that was waiting, whether anybody still waits for it or not."""
+        self._running.set()
+        unsaid, self._unsaid = self._unsaid, []
+        for message in unsaid:
+            self._emit(message)
+
     def _emit(self, message: Message) -> None:
-        if self._bus is not None and self._bus.connected:
+        if not self._running.is_set():
+            self._unsaid.append(message)
+        elif self._bus is not None and self._bus.connected:
             self._bus.send(message)
 
     def _on_message(self, message: Message) -> bool:
         if message.message_type is MessageType.SIGNAL:
             if message.member == "NameOwnerChanged" and message.sender == _DBUS and not message.body[2]:
-                self._run(self._calls.forget_client(message.body[0]))
+                self._run(partial(self._calls.forget_client, message.body[0]))
             return False
         if message.message_type is not MessageType.METHOD_CALL or message.destination is None:
             return False
-        self._run(self._serve(message))
+        call = f"{(message.interface or '').rpartition('.')[2]}.{message.member}"
+        self.calls.append(call)
+        self._run(partial(self._serve, call, message))
         return True
 
-    def _run(self, act: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(act)
+    def _run(self, act: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(self._when_running(act))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 
-    async def _serve(self, message: Message) -> None:
-        call = f"{(message.interface or '').rpartition('.')[2]}.{message.member}"
-        self.calls.append(call)
+    async def _when_running(self, act: Callable[[], Awaitable[None]]) -> None:
+        await self._running.wait()
+        await act()
+
+    async def _serve(self, call: str, message: Message) -> None:
         try:
             signature, body = await self._answer(call, message) or ("", [])
             reply = Message.new_method_return(message, signature, body)
@@ -169,10 +199,11 @@ class Bluez:
 
     async def _consent(self, device_path: str) -> bool:
         """Ask the agent for a Just Works bonding that nobody called Pair for."""
-        if self._calls.agent is None or self._bus is None:
+        if self._agents.default is None or self._bus is None:
             return False
-        client, path = self._calls.agent
+        client, path = self._agents.default
         reply = await self._bus.call(
             Message(client, path, AGENT, "RequestAuthorization", signature="o", body=[device_path])
         )
+        await self._running.wait()
         return reply is not None and reply.message_type is MessageType.METHOD_RETURN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from bumble.core import UUID, AdvertisingData
 from bumble.device import Advertisement, Device
@@ -15,6 +16,8 @@ from simulators.ports.bluez_gatt import long_uuid
 from simulators.ports.bluez_objects import ADAPTER, DEVICE, GATT_MANAGER, BluezError, ObjectTree
 
 PATH = "/org/bluez/hci0"
+# What makes an adapter hear again that has gone deaf: discovery stopped and started, or its power switched off and on.
+Cure = Literal["restart", "power"]
 
 _SERVICE_LISTS = (
     AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
@@ -27,7 +30,8 @@ _SERVICE_LISTS = (
 class Adapter:
     """One adapter, over a bumble central and the bonds it keeps. Raises BluezError as bluetoothd answers.
 
-    Clients are D-Bus names: each has its discovery and its filter.
+    Clients are D-Bus names: each has its discovery and its filter. `deaf`: nothing is reported any more, though all
+    looks well, until the cure.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Adapter:
         self._central = central
         self._keys = keys
         self._consent = consent
+        self.deaf: Cure | None = None
         self._connecting = asyncio.Lock()
         self._devices: dict[str, RemoteDevice] = {}
         self._filters: dict[str, set[str]] = {}
@@ -69,12 +74,17 @@ class Adapter:
 
     async def unplug(self) -> None:
         """The adapter is gone: links too, and all objects."""
+        self.deaf = None
         await self.silence()
         self._tree.remove(PATH)
 
     async def power(self, on: bool) -> None:
-        """Switch it; without power there is neither a link nor discovery, and nobody is told but by signals."""
+        """Switch it; without power there is neither a link nor discovery, and nobody is told but by signals.
+
+        With power again it discovers nothing until a client asks for it anew.
+        """
         if not on:
+            self.deaf = None
             await self.silence()
             self._tree.change(PATH, ADAPTER, Discovering=Variant("b", False))
         self._tree.change(PATH, ADAPTER, Powered=Variant("b", on))
@@ -83,9 +93,15 @@ class Adapter:
         """End links and discovery."""
         self._discovering.clear()
         self._filters.clear()
-        await self._central.stop_scanning()
+        await self._stop_scanning()
         for device in tuple(self._devices.values()):
             await device.drop()
+
+    async def remove_temporary(self) -> None:
+        """Forget the devices that are not bonded, as bluetoothd does before a client switches the power off."""
+        for path, device in tuple(self._devices.items()):
+            if not device.bonded and path in self._tree:
+                await self.remove_device(path)
 
     def require_power(self) -> None:
         """BluezError if there is none."""
@@ -145,15 +161,20 @@ class Adapter:
     async def _end_discovery(self, client: str) -> None:
         del self._discovering[client]
         if not self._discovering:
-            await self._central.stop_scanning()
+            await self._stop_scanning()
             self._tree.change(PATH, ADAPTER, Discovering=Variant("b", False))
             for path in self._devices:
                 self._tree.invalidate(path, DEVICE, "RSSI")
 
+    async def _stop_scanning(self) -> None:
+        await self._central.stop_scanning()
+        if self.deaf == "restart":
+            self.deaf = None
+
     def _heard(self, advertisement: Advertisement) -> None:
         uuids = _services(advertisement)
         wanted = any(not asked or asked & set(uuids) for asked in self._discovering.values())
-        if not wanted or PATH not in self._tree:
+        if not wanted or self.deaf or PATH not in self._tree:
             return
         path = f"{PATH}/dev_{advertisement.address.to_string(False).replace(':', '_')}"
         device = self._devices.get(path)

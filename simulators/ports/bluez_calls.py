@@ -9,6 +9,7 @@ from bumble.att import ErrorCode
 from dbus_fast import Message, Variant
 
 from simulators.ports.bluez_adapter import Adapter
+from simulators.ports.bluez_agents import Agents
 from simulators.ports.bluez_objects import (
     ADAPTER,
     AGENT_MANAGER,
@@ -27,12 +28,12 @@ _ERROR = "org.freedesktop.DBus.Error"
 
 
 class Calls:
-    """`agent`: the pairing agent, as the client's name and its object's path. The last one registered counts."""
+    """All calls, on one tree, one adapter and the agents."""
 
-    def __init__(self, tree: ObjectTree, adapter: Adapter) -> None:
-        self.agent: tuple[str, str] | None = None
+    def __init__(self, tree: ObjectTree, adapter: Adapter, agents: Agents) -> None:
         self._tree = tree
         self._adapter = adapter
+        self._agents = agents
         self._handlers = self._all_handlers()
 
     @property
@@ -51,8 +52,7 @@ class Calls:
 
     async def forget_client(self, client: str) -> None:
         """A client left the bus."""
-        if self.agent is not None and self.agent[0] == client:
-            self.agent = None
+        self._agents.forget(client)
         await self._adapter.forget_client(client)
 
     def _all_handlers(self) -> dict[tuple[str, str], Callable[[Message], Awaitable[Answer]]]:
@@ -95,25 +95,24 @@ class Calls:
     async def _set(self, message: Message) -> Answer:
         interface, name, value = message.body
         if (interface, name) == (ADAPTER, "Powered"):
+            if not value.value:
+                await self._adapter.remove_temporary()
             await self._adapter.power(value.value)
         else:
             self._tree.change(_path(message), interface, **{name: value})
         return None
 
     async def _register_agent(self, message: Message) -> Answer:
-        if self.agent is not None and self.agent[0] == message.sender:
-            raise BluezError("AlreadyExists", "Already Exists")
-        self.agent = _client(message), message.body[0]
+        path, capability = message.body
+        self._agents.register(_client(message), path, capability)
         return None
 
     async def _request_default_agent(self, message: Message) -> Answer:
-        if self.agent is None or self.agent[0] != message.sender:
-            raise BluezError("DoesNotExist", "Does Not Exist")
+        self._agents.make_default(_client(message), message.body[0])
         return None
 
     async def _unregister_agent(self, message: Message) -> Answer:
-        await self._request_default_agent(message)
-        self.agent = None
+        self._agents.unregister(_client(message), message.body[0])
         return None
 
     async def _set_discovery_filter(self, message: Message) -> Answer:
@@ -144,7 +143,7 @@ class Calls:
 
     async def _pair(self, message: Message) -> Answer:
         self._adapter.require_power()
-        await self._adapter.device(_path(message)).pair(with_agent=self.agent is not None)
+        await self._adapter.device(_path(message)).pair(with_agent=self._agents.any_for(_client(message)))
         return None
 
     async def _read_value(self, message: Message) -> Answer:

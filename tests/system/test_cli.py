@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from simulators.ble.faults import BleFault
+from simulators.faults import Fault
 
 PROGRAM = Path(sys.executable).with_name("vitals-gateway")
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -73,6 +77,10 @@ def test_decode_says_what_the_vector_says(driver: str, vector: dict[str, Any]) -
         ["decode", "--driver", "mt_sics", "--file", "/nowhere/to/be/found"],
         ["simulate", "no-such"],
         ["simulate", "and-standard-scale", "--set", "nonsense"],
+        ["simulate", "and-standard-scale", "--dongle", "usb:0"],
+        ["simulate", "and-ua-651ble", "--set", "body_temperature=37"],
+        ["simulate", "and-ua-651ble", "--story", "/nowhere/to/be/found"],
+        ["simulate", "and-ua-651ble", "--every", "0"],
         ["run"],
         ["no-such-command"],
         [],
@@ -156,6 +164,47 @@ def test_simulate_prints_its_port_and_serves_it() -> None:
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_simulate_of_a_device_with_a_radio_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = ["simulate", "and-ua-651ble", "--set", "systolic=120", "--every", "0.5", "--fault", "vanish"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        name, _, bus = process.stdout.readline().strip().partition("=")
+        assert (name, Path(bus.removeprefix("unix:path=")).is_socket()) == ("DBUS_SYSTEM_BUS_ADDRESS", True)
+        assert process.stdout.readline() == "C8:1E:8E:00:00:01 A&D_UA-651BLE_000001\n"
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert b"dbus-daemon" in Path(f"/proc/{child}/cmdline").read_bytes()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert not Path(f"/proc/{child}").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_simulate_without_bumble_says_what_to_install() -> None:
+    program = "import sys; sys.modules['bumble'] = None; from gateway.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "simulate", "and-ua-651ble"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'vitals-gateway[demo]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_simulate_says_each_fault_and_each_option_in_its_help_and_in_the_readme() -> None:
+    said = call("simulate", "--help").stdout
+    readme = (Path(__file__).parents[2] / "simulators" / "README.md").read_text()
+    for text in (said, readme):
+        assert {str(fault) for fault in [*Fault, *BleFault]} <= set(re.findall(r"\w+", text))
+        assert {"--set", "--fault", "--story", "--every", "--address", "--dongle"} <= set(re.findall(r"--\w+", text))
+
+
+def test_a_simulated_scale_needs_no_radio() -> None:
+    program = "import sys, simulators.serve, simulators.catalogue; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"bleak", "dbus_fast", "bumble"} & set(loaded)
 
 
 def test_demo_prints_payloads_one_a_line_and_nothing_else() -> None:

@@ -88,6 +88,16 @@ def test_the_broker_is_not_denied_and_its_password_may_be_absent() -> None:
     assert settings["LoadCredential"] == ["mqtt-password"]
 
 
+def test_bluetooth_is_waited_for_and_not_required() -> None:
+    settings = _settings()
+    assert {"bluetooth.service", "dbus.service"} <= set(" ".join(settings["After"]).split())
+    for stronger in ("Requires", "Requisite", "BindsTo", "PartOf", "Wants", "Upholds"):
+        assert stronger not in settings
+    # Over the system bus, and by nothing else.
+    assert settings["RestrictAddressFamilies"] == ["AF_INET AF_INET6 AF_UNIX"]
+    assert "InaccessiblePaths" not in settings
+
+
 def test_the_account_of_the_unit_is_the_one_that_is_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     result = _run("systemd-sysusers", f"--root={tmp_path}", SYSTEMD / "vitals-gateway.sysusers.conf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -69,6 +70,16 @@ async def test_who_it_says_it_is(room: Room, cuff: AndUa651ble, reader: Any) -> 
         with pytest.raises(BleakError, match="READ_NOT_PERMITTED"):
             await client.read_gatt_char(reader.measurement(cuff))
     assert said == {"2a29": b"A&D Medical", "2a24": b"UA-651BLE", "2a25": b"SIM-000001", "2a19": bytes([100])}
+
+
+async def test_it_carries_the_marker_that_anyone_may_read(room: Room, cuff: AndUa651ble, reader: Any) -> None:
+    await cuff.measure(120, 80, 60)
+    async with reader.client(await reader.find(cuff)) as client:
+        (service,) = (s for s in client.services if uuid.UUID(s.uuid).bytes == b"SIMULATED\0vitals")
+        (marker,) = service.characteristics
+        assert (marker.uuid, marker.properties) == ("53494d55-4c41-5445-4401-766974616c73", ["read"])
+        assert bytes(await client.read_gatt_char(marker)) == b"SIM"
+    assert "paired" not in cuff.journal
 
 
 async def test_its_clock_runs_is_read_and_set(room: Room, reader: Any) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bleak import BleakScanner
 
-from simulators.ble.serve import ble_models, serve_ble
+from simulators import catalogue
+from simulators.ble.serve import ble_models
+from simulators.serve import serve
 
 PATIENCE_S = 10.0
 
@@ -16,7 +19,7 @@ PATIENCE_S = 10.0
 async def test_a_gateway_finds_it_by_what_was_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, close_bleak: Any
 ) -> None:
-    serving = asyncio.create_task(serve_ble("and-ut-201ble", ["body_temperature=37.2"], every_s=3600))
+    serving = asyncio.create_task(serve("and-ut-201ble", ["body_temperature=37.2"], every_s=3600))
     try:
         printed = ""
         async with asyncio.timeout(PATIENCE_S):
@@ -39,16 +42,37 @@ async def test_a_gateway_finds_it_by_what_was_printed(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("and-ua-651bl",), "and-ua-651ble"),
-        (("and-ua-651ble", ["weight=3"]), "systolic"),
-        (("and-ua-651ble", ["systolic=high"]), "no number"),
-        (("and-ua-651ble", [], ["explode"]), "hang_up"),
+        ({"model": "and-ua-651bl"}, "and-ua-651ble"),
+        ({"settings": ["weight=3"]}, "systolic"),
+        ({"settings": ["body_temperature=37"]}, "systolic"),
+        ({"settings": ["systolic=high"]}, "no number"),
+        ({"settings": ["systolic=nan"]}, "no number"),
+        ({"settings": ["systolic=120.5"]}, "whole"),
+        ({"settings": ["systolic=99999"]}, "too many digits"),
+        ({"faults": ["explode"]}, "hang_up"),
+        ({"faults": ["drop"]}, "hang_up"),
+        ({"story": Path("story.txt")}, "no story"),
+        ({"address": "C8:1E:8E:00:00"}, "random static"),
+        ({"address": "00:1E:8E:00:00:01"}, "C0 to FF"),
+        ({"dongle": "nonsense"}, "usb:0"),
+        ({"model": "mt-sics-scale", "dongle": "usb:0"}, "--dongle"),
+        ({"model": "mt-sics-scale", "address": "C8:1E:8E:00:00:01"}, "--address"),
+        ({"model": "mt-sics-scale", "every_s": 3.0}, "--every"),
     ],
 )
-async def test_bad_usage_is_told(arguments: Any, told: str) -> None:
+async def test_bad_usage_is_told_before_anything_is_printed(
+    capsys: pytest.CaptureFixture[str], arguments: Any, told: str
+) -> None:
     with pytest.raises(ValueError, match=told):
-        await serve_ble(*arguments)
+        await serve(**{"model": "and-ua-651ble", **arguments})
+    assert capsys.readouterr().out == ""
 
 
-def test_the_models() -> None:
-    assert ble_models() == ("and-ua-651ble", "and-ut-201ble")
+async def test_a_dongle_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no-dongle"):
+        await serve("and-ua-651ble", dongle=f"serial:{tmp_path}/no-dongle")
+
+
+def test_the_catalogue_names_those_that_can_be_made() -> None:
+    assert ble_models() == catalogue.BLE_MODELS
+    assert not set(ble_models()) & set(catalogue.models())
