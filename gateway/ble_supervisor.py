@@ -160,8 +160,11 @@ class BleSupervisor:
                     if kept is not None:
                         await kept
             finally:
-                for value in link.take_values():
-                    self._take(value, session)
+                try:
+                    await link.close()  # what comes until the link has ended is confirmed, too
+                finally:
+                    for value in link.take_values():
+                        self._take(value, session)
             if session.ends_live:
                 await self._frames.drained()
         return session

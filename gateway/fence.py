@@ -6,9 +6,9 @@
 3. A clock is not believed if it cannot be read, or if it is off by more than a day: no drift, zone or daylight saving
    does that. It was never set, or it started again (batteries), and stamps from before and after look alike.
 4. Nor is a clock believed while our own is not: nobody could say by how much it is off.
-5. Setting the clock makes a second frame: a record stamped before may still lie in the device's memory. What is stamped
-   up to that moment, in either frame, is not believed on later connections; until one ends with a live record, which is
-   the last that a device has to send.
+5. Setting the clock makes a second frame: a record of the first may still lie in the device's memory. A stamp up to
+   what the clock showed before it was set is not believed on later connections; until one ends with a live record,
+   which is the last that a device has to send.
 6. A record from the future is not believed: the clock was set back since.
 """
 
@@ -103,10 +103,11 @@ def clock_offset(shown: datetime, at: datetime, zone: tzinfo) -> timedelta:
 
 
 def unsure_after(setting: ClockSetting, before: ClockReading | None) -> datetime | None:
-    """Answer up to where stamps are unsure once the clock is set; None if that moves it by next to nothing."""
+    """Answer up to where stamps are unsure once the clock is set: to what it would have shown then.
+
+    None if the setting moves it by next to nothing.
+    """
     if before is None:
         return setting.to
     would_show = before.shown + timedelta(seconds=setting.at - before.at)
-    if abs(setting.to - would_show) <= SAME_FRAME:
-        return None
-    return max(setting.to, would_show)
+    return None if abs(setting.to - would_show) <= SAME_FRAME else would_show

@@ -83,7 +83,7 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
 
     def detected(device: BLEDevice, advertisement: AdvertisementData) -> None:
         if advertisement.rssi != _NO_RSSI:
-            known = device.details["props"]
+            _, known = advertisement.platform_data  # the device's own details are those of its first advertisement
             heard(Sighting(device.address.upper(), bool(known.get("Paired")), device))
 
     # A filter that names RSSI: without it bluetoothd after 5.86 tells only of changes by 8 dBm or more (bluez, commit

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from bumble import att, hci
-from bumble.core import UUID, AdvertisingData, BaseBumbleError
+from bumble.core import UUID, AdvertisingData, BaseBumbleError, InvalidStateError
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import (
     GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
@@ -173,8 +173,17 @@ class Peripheral:
         await self._device.stop_advertising()
 
     async def indicate(self, connection: Connection, value: bytes) -> None:
-        """Send `value`; back when the host has confirmed it. BaseBumbleError or CancelledError if the link is lost."""
+        """Send `value`; back when the host has confirmed it. BaseBumbleError or CancelledError if the link is lost.
+
+        bumble sends nothing on a link that is lost, and says nothing of it: here it is asked before and after.
+        """
+        self._require(connection)
         await self._device.indicate_subscriber(connection, self._measurement, value)
+        self._require(connection)
+
+    def _require(self, connection: Connection) -> None:
+        if self.connection is not connection:
+            raise InvalidStateError("the link is lost")
 
     async def indicate_unheeded(self, connection: Connection, value: bytes) -> None:
         """Send `value` and wait for no confirmation."""

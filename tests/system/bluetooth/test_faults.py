@@ -161,12 +161,15 @@ async def test_a_record_from_before_its_clock_was_set_back_is_not_taken_for_one_
     listening.cuff.inject(BleFault.HANG_UP)
     await listening.start()
     await listening.cuff.advertise()
-    await listening.arrives(101)
+    await listening.chart.wait_for(lambda chart: bool(chart.deliveries), timeout=30)
     await listening.stop()  # what is known of its clock outlives a restart
     await listening.start()
     await heard_again(listening)
-    late = await listening.arrives(102)
-    assert (late["disposition"], late["reasons"]) == ("hold", ["clock_unverifiable"])
+    await listening.chart.wait_for(lambda chart: len(chart.deliveries) == 3, timeout=30)
+    first, again = listening.with_systolic(102)  # it had come before the link was lost, unconfirmed
+    assert (first["disposition"], first["reasons"]) == ("hold", ["stored_record"])
+    assert (again["disposition"], again["reasons"]) == ("hold", ["clock_unverifiable", "possible_repeat"])
+    assert again["possible_repeat_of"] == first["id"]
 
 
 @pytest.mark.parametrize(
