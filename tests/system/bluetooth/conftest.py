@@ -117,6 +117,14 @@ devices:
         await self.chart.wait_for(lambda chart: any(payload_of(e)["code"] == code for e in chart.events), PATIENCE_S)
         return next(payload for payload in map(payload_of, self.chart.events) if payload["code"] == code)
 
+    async def heard_again(self) -> None:
+        """The cuff offers what it keeps, as when its key is pressed, until nothing is left."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.cuff.memory:
+                if self.cuff.peripheral.connection is None and not self.cuff.peripheral.advertising:
+                    await self.cuff.advertise()
+                await asyncio.sleep(0.02)
+
     async def nothing_left(self) -> None:
         """Wait until the outbox has delivered all."""
         async with asyncio.timeout(PATIENCE_S):

@@ -39,15 +39,6 @@ async def well(exam_room: Any, systolic: int = 128) -> dict[str, Any]:
     return payload
 
 
-async def heard_again(exam_room: Any) -> None:
-    """The cuff offers what it keeps, as when its key is pressed, until nothing is left."""
-    async with asyncio.timeout(30):
-        while exam_room.cuff.memory:
-            if exam_room.cuff.peripheral.connection is None and not exam_room.cuff.peripheral.advertising:
-                await exam_room.cuff.advertise()
-            await asyncio.sleep(0.02)
-
-
 async def test_advertises_and_is_gone(listening: Any, impatient: None) -> None:
     listening.cuff.inject(BleFault.VANISH)
     await listening.cuff.measure(111, 70, 60)
@@ -61,7 +52,7 @@ async def test_hangs_up_in_mid_transfer(listening: Any) -> None:
     listening.cuff.memory += [listening.cuff.failed_record(now - timedelta(hours=n)) for n in (3, 2)]
     listening.cuff.inject(BleFault.HANG_UP)
     await listening.cuff.measure(111, 70, 60)
-    await heard_again(listening)
+    await listening.heard_again()
     payload = await listening.arrives(111)
     assert payload["disposition"] == "usable"
     await well(listening)
@@ -164,7 +155,7 @@ async def test_a_record_from_before_its_clock_was_set_back_is_not_taken_for_one_
     await listening.chart.wait_for(lambda chart: bool(chart.deliveries), timeout=30)
     await listening.stop()  # what is known of its clock outlives a restart
     await listening.start()
-    await heard_again(listening)
+    await listening.heard_again()
     await listening.chart.wait_for(lambda chart: len(chart.deliveries) == 3, timeout=30)
     first, again = listening.with_systolic(102)  # it had come before the link was lost, unconfirmed
     assert (first["disposition"], first["reasons"]) == ("hold", ["stored_record"])
@@ -196,7 +187,7 @@ async def test_a_call_fails(
     exam_room.room.bluez.fail(call, error, times=times)
     await exam_room.start()
     await exam_room.cuff.measure(111, 70, 60)
-    await heard_again(exam_room)
+    await exam_room.heard_again()
     assert (await exam_room.arrives(111))["disposition"] == "usable"
     await well(exam_room)
     assert len(exam_room.with_systolic(111)) == 1
@@ -252,7 +243,7 @@ async def test_the_radio_goes_and_returns_in_a_transfer(
     await listening.cuff.measure(111, 70, 60)
     await listening.until(lambda devices: devices["cuff"]["counts"]["notices"] > 0)
     await trouble(listening)
-    await heard_again(listening)
+    await listening.heard_again()
     await listening.arrives(111)
     await well(listening, 112)
     assert [len(listening.with_systolic(s)) for s in (120, 111, 112)] == [1, 1, 1]
@@ -268,7 +259,7 @@ async def test_out_of_range_and_back(listening: Any) -> None:
     await listening.until(lambda devices: devices["cuff"]["counts"]["notices"] > 0)
     listening.room.air.take_out_of_range(address)
     listening.room.air.bring_back(address)
-    await heard_again(listening)
+    await listening.heard_again()
     await listening.arrives(111)
     assert len(listening.with_systolic(111)) == 1
 
@@ -281,7 +272,7 @@ async def test_stopped_in_a_transfer_what_came_is_kept(listening: Any) -> None:
     await listening.stop()
     confirmed = len(listening.cuff.sent)
     await listening.start()
-    await heard_again(listening)
+    await listening.heard_again()
     await listening.nothing_left()
     await listening.chart.wait_for(lambda chart: len(chart.readings) == 21, timeout=30)
     assert confirmed >= 4
