@@ -39,6 +39,7 @@ from simulators.ports.bluez_objects import AGENT, AGENT_MANAGER, BluezError, Obj
 
 ADDRESS = "C0:11:22:33:44:55"
 _ROOT = "/org/bluez"
+_UNSAID_LIMIT = 100  # signals; what the kernel keeps for a daemon that stands still is bounded, too
 _DBUS = "org.freedesktop.DBus"
 _LEFT_THE_BUS = f"type='signal',sender='{_DBUS}',interface='{_DBUS}',member='NameOwnerChanged',arg2=''"
 
@@ -148,7 +149,8 @@ class Bluez:
 
     def _emit(self, message: Message) -> None:
         if not self._running.is_set():
-            self._unsaid.append(message)
+            if message.message_type is not MessageType.SIGNAL or len(self._unsaid) < _UNSAID_LIMIT:
+                self._unsaid.append(message)
         elif self._bus is not None and self._bus.connected:
             self._bus.send(message)
 
