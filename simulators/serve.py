@@ -9,6 +9,7 @@ from pathlib import Path
 from simulators import catalogue
 from simulators.faults import Faults, fault_named
 from simulators.ports.pty import PtyPort, run_device
+from simulators.serial.device import Bedside
 from simulators.story import Act, clinic, parse, setting
 
 
@@ -22,7 +23,7 @@ async def serve(
 ) -> None:
     """Print the path of the port as the first line, then run until cancelled.
 
-    `settings` are KIND=VALUE: with `body_weight` a person stands on the scale from the start and stays, unless `story`
+    `settings` are KIND=VALUE: with a vital of the device a person is at it from the start and stays, unless `story`
     says otherwise. Without either it is a clinic's ordinary day. `faults` come again and again.
     ValueError for bad usage, in words for who typed it; OSError if the story or the port cannot be had.
     """
@@ -34,10 +35,12 @@ async def serve(
     acts: Iterable[Act]
     if story is not None:
         acts = parse(_text(story), str(story), catalogue.make(model, seed))
+    elif isinstance(device, Bedside) and any(kind in device.kinds for kind, _, _ in parsed):
+        acts = (Act(0.0, "attach"),)
     elif any(kind == "body_weight" for kind, _, _ in parsed):
         acts = ()
     else:
-        acts = clinic(seed)
+        acts = clinic(seed, device)
     wire = Faults(seed, standing=[fault_named(name) for name in faults])
     port = PtyPort(link_path)
     try:
