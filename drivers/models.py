@@ -12,8 +12,41 @@ from typing import ClassVar, Literal
 
 _STRICT = {"extra": "forbid"}
 
-# The notices of the codecs that say something of the load.
-LoadNotice = Literal["zero", "below_zero", "unstable", "overload", "underload", "busy", "not_a_weight"]
+# The notices of the codecs that say something of the load, or of how far a measurement has come. Codes are those of the
+# vectors, so that two mean an empty scale and two one that shows less than nothing.
+LoadNotice = Literal[
+    "zero",
+    "zero_weight",
+    "below_zero",
+    "negative_weight",
+    "unstable",
+    "overload",
+    "underload",
+    "busy",
+    "not_a_weight",
+    "out_of_range",
+    "zero_error",
+    "no_data",
+    "measuring",
+    "measurement_failed",
+]
+
+# The notices of oximeters after which a finger may be another's.
+SensorNotice = Literal[
+    "no_sensor",
+    "sensor_off",
+    "sensor_disconnected",
+    "pulse_search",
+    "loss_of_pulse",
+    "no_data",
+    "standby",
+    "unplugged",
+    "defective_sensor",
+    "unrecognized_sensor",
+    "interference",
+    "ambient_light",
+    "out_of_track",
+]
 
 # What is said to a Bluetooth device, in order (drivers/ble/session.py).
 SessionStep = Literal["bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe"]
@@ -56,6 +89,26 @@ class Settling:
     def __post_init__(self) -> None:
         if self.frames < 1 or self.silence_s <= 0:
             raise ValueError("frames must be 1 or more, silence_s more than 0")
+
+
+@dataclass(frozen=True, slots=True)
+class SpotCheck:
+    """Which frames of an oximeter make the one reading of a spot check; drivers/spot_check.py has its laws.
+
+    `frames`: how many in a row, that differ by no more than `spread` (by kind, in the unit sent). `silence_s`: silence
+    this long is a break. `breaks`: notices that are one.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    frames: int = 5
+    spread: Mapping[str, Decimal] = field(default_factory=dict)
+    silence_s: float = 10.0
+    breaks: tuple[SensorNotice, ...] = ("sensor_off", "sensor_disconnected", "pulse_search", "no_data")
+
+    def __post_init__(self) -> None:
+        if self.frames < 2 or self.silence_s <= 0:
+            raise ValueError("frames must be 2 or more, silence_s more than 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +162,15 @@ class Quirks:
     """Where a model departs from its protocol.
 
     `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
-    height may be garbage, so height and BMI are left out.
+    height may be garbage, so height and BMI are left out. `unit`: what a frame is in that does not say it (UCUM);
+    where the row says `unit: pinned`, the gateway's YAML says it.
     """
 
     __pydantic_config__: ClassVar = _STRICT
 
     bmi_check: bool = True
     trust_height: bool = True
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +178,10 @@ class DeviceModel:
     """One row of the catalogue.
 
     `evidence` and `sources`: on what the row rests. `steps`: the display's step by kind and unit; where it is
-    not known the digits that arrive tell it. `memory`: whether the device may send what was not measured just
-    now: `none`; `unfenced`, without a word of when; `stamped`, with the time of its own clock. A stamped record is live
-    if it is at most `live_window_s` old when it arrives. `notes`: what IT or an MA should know, traps included.
+    not known the digits that arrive tell it. `unit`: whether a frame says its unit (`sent`) or the site must
+    (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
+    of when; `stamped`, with the time of its own clock. A stamped record is live if it is at most `live_window_s` old
+    when it arrives. `notes`: what IT or an MA should know, traps included.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -140,6 +196,8 @@ class DeviceModel:
     line: LineSettings = field(default_factory=LineSettings)
     settling: Settling = field(default_factory=Settling)
     polling: Polling = field(default_factory=Polling)
+    spot_check: SpotCheck = field(default_factory=SpotCheck)
+    unit: Literal["sent", "pinned"] = "sent"
     ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
     memory: Literal["none", "unfenced", "stamped"] = "none"

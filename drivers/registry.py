@@ -11,8 +11,12 @@ from drivers.models import DeviceModel, Quirks
 
 _SERIAL = {
     "and_scale": "drivers.serial.and_scale",
+    "and_tm": "drivers.serial.and_tm",
+    "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
     "mt_sics": "drivers.serial.mt_sics",
+    "nellcor": "drivers.serial.nellcor",
+    "sma": "drivers.serial.sma",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "status":
         return _status(json=given.json)
     if command == "models":
-        return _models(given.models_dir, json=given.json)
+        return _models(given.models_dir, json=given.json, markdown=given.markdown)
     if command == "decode":
         return _decode(given)
     if command == "simulate":
@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
 
     models = commands.add_parser("models", help="the device catalogue")
-    models.add_argument("--json", action="store_true")
+    form = models.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true", help="the page docs/devices.md")
     models.add_argument("--models-dir", type=Path, metavar="DIR", help="a site's own models")
 
     decode = commands.add_parser("decode", help="what the codec makes of captured bytes")
@@ -166,12 +168,13 @@ def _status(*, json: bool) -> int:
     return OK
 
 
-def _models(models_dir: Path | None, *, json: bool) -> int:
-    from gateway import inspect
+def _models(models_dir: Path | None, *, json: bool, markdown: bool) -> int:
+    from gateway import device_page, inspect
     from gateway.catalogue import CatalogueError
 
     try:
-        for line in inspect.model_lines(models_dir, json=json):
+        lines = device_page.lines(models_dir) if markdown else inspect.model_lines(models_dir, json=json)
+        for line in lines:
             print(line)
     except CatalogueError as error:
         print(f"vitals-gateway: {error}", file=sys.stderr)

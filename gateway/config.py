@@ -155,13 +155,16 @@ def _broker(entry: BrokerEntry, paths: Mapping[str, Path]) -> Broker:
 
 
 def _device(entry: DeviceEntry, model: DeviceModel, report: Report, index: int) -> Device:
-    """Join a device with its model. Of `serial:` only the keys that stand in the YAML go over the model's line."""
+    """Join a device with its model. Of `serial:` only the keys that stand in the YAML go over the model's line.
+
+    A unit that the frames do not say becomes a quirk of this device's model: its driver knows no YAML.
+    """
     serial = report.root.at(("devices", index, "serial")) if report.root else None
     said = {str(key): getattr(entry.serial, str(key)) for key in serial.children} if serial else {}
     return Device(
         id=entry.id,
         model_name=entry.model,
-        model=model,
+        model=replace(model, quirks=replace(model.quirks, unit=entry.unit)) if model.unit == "pinned" else model,
         line=replace(model.line, **said),
         port=entry.port or None,
         address=entry.address or None,

@@ -139,6 +139,10 @@ def _link(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel
         if key in device.children:
             message = f"{model.maker} {model.model} is a {link} device: it has {wanted}, not {key}"
             report.error((*at, key), message, of_key=True)
+    if model.unit == "pinned" and "unit" not in device.children:
+        words = ", ".join(sorted(_UNITS_OF[model.kind]))
+        message = f"{model.maker} {model.model} does not send its unit: write what it is set to (allowed: {words})"
+        report.error((*at, "unit"), f'the required key "unit" is missing: {message}')
     unit = UNITS.get(text_of(device, "unit"))
     allowed = _UNITS_OF[model.kind]
     if unit and unit not in allowed:

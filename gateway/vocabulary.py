@@ -105,9 +105,11 @@ CARRIED_FLAGS = DOUBTING_FLAGS | {
 # body_movement, syntax_error, …) goes to the event topic, one that is not known here too: rather told than hidden.
 PROGRESS_NOTICES = frozenset(
     {
-        *("unstable", "zero", "below_zero", "busy", "no_answer"),
+        *("unstable", "zero", "zero_weight", "below_zero", "negative_weight", "busy", "no_answer"),
         *("settling", "repeat", "unsettled"),
         *("measuring", "feature", "temperature_type"),
+        *("none_yet", "no_data", "old_record", "companion", "header", "trend"),
+        *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )
 

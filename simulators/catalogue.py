@@ -10,9 +10,13 @@ from collections.abc import Callable
 from functools import partial
 
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
+from simulators.serial.and_tm import AndTm
 from simulators.serial.device import SerialDevice
+from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
+from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.sma import SmaScale
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -27,6 +31,14 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "and-standard-scale": partial(AndScale, STANDARD),
     "and-hv-wp-format2": partial(AndScale, FORMAT_2),
     "mt-sics-scale": MtSicsScale,
+    "detecto-apex": partial(SmaScale, ""),
+    "detecto-758c": partial(SmaScale, "W01,"),
+    "and-tm-2655p": lambda seed: AndTm(seed=seed),
+    "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
+    "ge-dinamap-pro": DinamapMonitor,
+    "ge-carescape-v100": DinamapMonitor,
+    "nellcor-n-560": partial(NellcorOximeter, "N-560"),
+    "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
 }
 
 

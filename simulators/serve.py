@@ -9,6 +9,7 @@ from pathlib import Path
 from simulators import catalogue
 from simulators.faults import Faults, fault_named
 from simulators.ports.pty import PtyPort, run_device
+from simulators.serial.device import Bedside
 from simulators.story import Act, clinic, parse, setting
 
 
@@ -26,8 +27,8 @@ async def serve(
 ) -> None:
     """Print how a gateway gets to it, then run until cancelled. `dongle`, `address`, `every_s`: see serve_ble.
 
-    A scale's first line is the path of its port. `settings` are KIND=VALUE: with `body_weight` a person stands on the
-    scale from the start and stays, unless `story` says otherwise. Without either it is a clinic's ordinary day.
+    A serial device's first line is the path of its port. `settings` are KIND=VALUE: with a vital of the device a person
+    is at it from the start and stays, unless `story` says otherwise. Without either it is a clinic's ordinary day.
     `faults` come again and again.
     ValueError for bad usage, in words for who typed it; OSError if the story, the port or the dongle cannot be had;
     RuntimeError if the simulated air cannot be had, with what to install.
@@ -48,10 +49,12 @@ async def serve(
     acts: Iterable[Act]
     if story is not None:
         acts = parse(_text(story), str(story), catalogue.make(model, seed))
+    elif isinstance(device, Bedside) and any(kind in device.kinds for kind, _, _ in parsed):
+        acts = (Act(0.0, "attach"),)
     elif any(kind == "body_weight" for kind, _, _ in parsed):
         acts = ()
     else:
-        acts = clinic(seed)
+        acts = clinic(seed, device)
     wire = Faults(seed, standing=[fault_named(name) for name in faults])
     port = PtyPort(link_path)
     try:

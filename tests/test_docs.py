@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import device_page
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in ROOT.glob("[a-z]*") for page in folder.rglob("*.md"))])
 
@@ -32,3 +34,15 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_of_devices_is_current() -> None:
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    assert page.splitlines() == list(device_page.lines()), "vitals-gateway models --markdown > docs/devices.md"
+
+
+def test_the_page_says_that_nothing_was_tried_and_what_is_not_claimed() -> None:
+    page = " ".join(device_page.lines())
+    assert "Nothing here was tried on hardware" in page
+    for device in ("Welch Allyn", "seca", "Accutorr 3", "HBP-1300", "CT40", "Exergen", "Charder", "Kern KCP"):
+        assert device in page.partition("## Not claimed")[2]

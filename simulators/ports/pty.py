@@ -138,8 +138,9 @@ async def run_device(
     faults: Faults | None = None,
     story: Iterable[Act] | None = None,
     tick_s: float = 0.02,
+    speed: float = 1.0,
 ) -> None:
-    """Step `device` by the time that really passes and connect it to `port`, until cancelled.
+    """Step `device` by the time that really passes, times `speed`, and connect it to `port`, until cancelled.
 
     The acts of `story` happen at their own instants, whatever the tick. ValueError: an act that the device cannot do.
     """
@@ -149,7 +150,7 @@ async def run_device(
     loop = asyncio.get_running_loop()
     start_s, stepped_s = loop.time(), 0.0
     while True:
-        now_s = loop.time() - start_s
+        now_s = (loop.time() - start_s) * speed
         while following is not None and following.at_s <= now_s:
             before_s = max(0.0, following.at_s - stepped_s)
             _deliver(device.advance(before_s), before_s, faults, port)

@@ -11,11 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drivers import registry
-from drivers.contract import Codec, Event, Sample
-from drivers.framing import FramedCodec
+from drivers.contract import Codec, Event, Rejected, Sample
 from drivers.models import Quirks
 
 VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+def fed(driver: str, stream: bytes) -> list[Event]:
+    codec = registry.codec(driver, Quirks())
+    return codec.feed(stream) + codec.flush()
 
 
 def frames_of(driver: str, *, good: bool = False) -> list[bytes]:
@@ -25,9 +29,16 @@ def frames_of(driver: str, *, good: bool = False) -> list[bytes]:
 
 
 FRAMES = {driver: frames_of(driver) for driver in registry.serial_names()}
-GOOD = {driver: frames_of(driver, good=True) for driver in registry.serial_names()}
-# What ends every frame of a protocol, found in its frames: not asked of the code.
-TERMINATOR = {driver: bytes(frames[0][-2:]) for driver, frames in FRAMES.items()}
+GOOD = {
+    driver: [frame for frame in frames_of(driver, good=True) if any(isinstance(e, Sample) for e in fed(driver, frame))]
+    for driver in registry.serial_names()
+}
+
+# Drivers whose numbers do not stand in the frame as decimal text: see test_every_driver.py.
+WORKED_OUT = {
+    *("and_ua767", "detecto_csv", "dinamap", "nonin_df2", "rice_lake_print", "suntech", "suretemp", "taidoc"),
+    *("tanita", "toledo_continuous"),
+}
 
 each_driver = pytest.mark.parametrize("driver", registry.serial_names())
 
@@ -38,8 +49,9 @@ def fresh(driver: str, quirks: Quirks | None = None) -> Codec:
 
 def limit_of(codec: Codec) -> int:
     """The bound that the codec states."""
-    assert isinstance(codec, FramedCodec), "a codec of another kind says here how much it keeps"
-    return codec.limit
+    limit = getattr(codec, "limit", None)
+    assert isinstance(limit, int), "a codec says how much it keeps"
+    return limit
 
 
 def raw_of(events: Sequence[Event]) -> bytes:
@@ -58,15 +70,6 @@ def fragments(draw: st.DrawFn, driver: str) -> bytes:
 
 def streams(driver: str) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=200) | st.lists(fragments(driver), max_size=8).map(b"".join)
-
-
-def noises(driver: str) -> st.SearchStrategy[bytes]:
-    return streams(driver).map(lambda noise: noise.replace(TERMINATOR[driver], b""))
-
-
-@each_driver
-def test_the_frames_end_as_these_tests_take_it(driver: str) -> None:
-    assert all(frame.endswith(TERMINATOR[driver]) for frame in FRAMES[driver])
 
 
 @each_driver
@@ -97,12 +100,15 @@ def test_how_the_bytes_are_cut_changes_nothing(driver: str, data: st.DataObject)
 @given(data=st.data())
 def test_a_good_frame_between_noise_is_found(driver: str, data: st.DataObject) -> None:
     frame = data.draw(st.sampled_from(GOOD[driver]))
-    before, after = data.draw(noises(driver)), data.draw(noises(driver))
-    ends = (before + frame).find(TERMINATOR[driver]) + len(TERMINATOR[driver])
-    assume(ends == len(before) + len(frame))  # noise and frame together may make a terminator
+    before, after = data.draw(streams(driver)), data.draw(streams(driver))
     (alone,) = [event for event in fresh(driver).feed(frame) if isinstance(event, Sample)]
-    codec = fresh(driver)
-    assert alone in codec.feed(before + frame + after)
+    events = fed(driver, before + frame + after)
+    ends = 0
+    for event in events:
+        begins, ends = ends, ends + len(event.raw)
+        # noise may, by chance, be a frame with the first bytes of this one: with the right check it cannot be told
+        assume(isinstance(event, Rejected) or not begins < len(before) < ends)
+    assert alone in events
 
 
 @each_driver
@@ -113,12 +119,12 @@ def test_nothing_is_invented(driver: str, quirks: Quirks, data: st.DataObject) -
         if isinstance(event, Sample):
             said = event.raw.decode("latin-1")
             for measurement in (*event.measurements, *event.modifiers.values()):
-                assert format(measurement.value, "f") in said
+                assert driver in WORKED_OUT or format(measurement.value, "f") in said
                 assert measurement.value.is_finite()
             assert event.measurements
             assert all(measurement.value > 0 for measurement in event.measurements)
             assert event.device_user is None or event.device_user in said
-            assert event.device_time is None
+            assert event.device_time is None or event.device_time.tzinfo is None
             assert event.at is None
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +18,42 @@ import pytest
 
 from drivers import registry
 from drivers.contract import Codec, Event, Measurement, Notice, Rejected, Sample
-from drivers.models import Quirks
+from drivers.models import DeviceModel, Quirks
 from gateway.catalogue import load_model, model_names
 from gateway.inspect import decoded, event_line, has_sample
 from simulators import catalogue as simulators
+from simulators.faults import Faults
+from simulators.story import clinic, perform
 
-VECTORS = Path(__file__).parents[1] / "vectors"
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests" / "vectors"
 COMMAND = Path(sys.executable).parent / "vitals-gateway"
 
-KINDS = {"weight": "body_weight", "height": "body_height"}
-UNITS = {"lb": "[lb_av]", "in": "[in_i]"}
+# The vector files' words in the contract's, section 1.
+KINDS = {
+    "weight": "body_weight",
+    "height": "body_height",
+    "mean_bp": "mean_arterial_pressure",
+    "map": "mean_arterial_pressure",
+    "pulse": "pulse_rate",
+    "spo2": "oxygen_saturation",
+    "temperature": "body_temperature",
+}
+UNITS = {"lb": "[lb_av]", "oz": "[oz_av]", "in": "[in_i]", "mmHg": "mm[Hg]", "degC": "Cel", "degF": "[degF]"}
+NO_VITALS = {"tare", "cuff_pressure", "ambient"}  # the contract: a vector of nothing else has no sample
+
+# Drivers whose protocol has a check over the whole frame: no flipped bit may give another value.
+CHECKED = {
+    *("and_tm", "dinamap", "nonin_df2", "suntech", "suretemp", "taidoc", "tanita", "terumo", "toledo_continuous"),
+}
+# Drivers whose numbers do not stand in the frame as decimal text, digit by digit.
+WORKED_OUT = {
+    *("and_ua767", "detecto_csv", "dinamap", "nonin_df2", "rice_lake_print", "suntech", "suretemp", "taidoc"),
+    *("tanita", "toledo_continuous"),
+}
+# Drivers that ask. All others send nothing at all.
+POLLED = {"dinamap", "mt_sics", "rice_lake_esc", "sma", "nci", "suntech", "suretemp", "taidoc"}
+DAY_S = 600.0
 
 Vector = dict[str, Any]
 
@@ -59,13 +89,18 @@ def samples(events: Sequence[Event]) -> list[Sample]:
     return [event for event in events if isinstance(event, Sample)]
 
 
+def has_sample_of(vector: Vector) -> bool:
+    return bool(vector["expected"]["ok"] and set(vector["expected"]["values"]) - NO_VITALS)
+
+
 def assert_says_what_the_vector_says(events: Sequence[Event], vector: Vector) -> None:
     expected = vector["expected"]
-    if not expected["ok"]:
+    if not has_sample_of(vector):
         assert samples(events) == []
         told = [event.code for event in events if isinstance(event, Notice)]
         told += [event.reason for event in events if isinstance(event, Rejected)]
-        assert expected["error"] in told
+        assert told
+        assert expected["error"] is None or expected["error"] in told
         return
     (sample,) = samples(events)
     said = {
@@ -75,12 +110,18 @@ def assert_says_what_the_vector_says(events: Sequence[Event], vector: Vector) ->
         for name, value in expected["values"].items()
     }
     modifiers = {"tare": said.pop("tare")} if "tare" in said else {}
-    assert {measurement.kind: measurement for measurement in sample.measurements} == said
-    assert len(sample.measurements) == len(said)
-    assert dict(sample.modifiers) == modifiers
+    assert {measurement.kind: measurement for measurement in sample.measurements} == {
+        kind: measurement for kind, measurement in said.items() if kind not in NO_VITALS
+    }
+    assert len({measurement.kind for measurement in sample.measurements}) == len(sample.measurements)
+    assert {name: m for name, m in sample.modifiers.items() if name == "tare"} == modifiers
     assert set(expected["flags"]) <= set(sample.flags)
-    assert sample.device_user == expected.get("meta", {}).get("patient_id")
-    assert sample.device_time is None
+    meta = expected.get("meta", {})
+    if "patient_id" in meta:
+        assert sample.device_user == meta["patient_id"]
+    if "device_time" in meta:
+        assert sample.device_time == datetime.fromisoformat(meta["device_time"].split(" ")[0])
+    assert sample.device_time is None or sample.device_time.tzinfo is None
     assert sample.at is None, "a bare codec knows no clock"
 
 
@@ -88,12 +129,14 @@ def assert_says_what_the_vector_says(events: Sequence[Event], vector: Vector) ->
 
 
 @each_driver
-def test_a_driver_has_vectors_with_and_without_a_sample(driver: str) -> None:
-    assert {vector["expected"]["ok"] for vector in BY_DRIVER[driver] if vector["direction"] == "device->host"} == {
-        True,
-        False,
-    }
+def test_a_driver_has_vectors_and_one_with_a_sample(driver: str) -> None:
+    assert any(has_sample_of(vector) for vector in BY_DRIVER[driver] if vector["direction"] == "device->host")
     assert all(vector["source"] for vector in BY_DRIVER[driver])
+
+
+@each_driver
+def test_a_driver_has_a_line_in_the_docs(driver: str) -> None:
+    assert f"`{driver}`" in (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
 
 
 @each_driver
@@ -117,20 +160,30 @@ def test_a_model_names_a_driver_of_the_registry(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", simulators.models())
-def test_what_the_simulator_says_the_driver_of_its_model_reads(model: str) -> None:
-    simulated, driver = simulators.make(model), registry.driver(load_model(model))
-    now, events = 0.0, list[Event]()
-    for second in range(60):
-        if second == 5:
-            simulated.step_on(80.0)
-        step = driver.tick(now)
+def test_a_clinics_day_is_one_reading_of_each_kind_a_patient(model: str) -> None:
+    """The simulator lies as the device does; the driver of its model loses nothing and doubles nothing."""
+    simulated, driver = simulators.make(model), registry.driver(_usable(load_model(model)))
+    acts = list(takewhile(lambda act: act.at_s < DAY_S, clinic(7, simulated)))
+    while acts[-1].action not in ("detach", "step_off"):
+        acts.pop()  # the last patient is let go
+    patients = sum(act.action in ("attach", "step_on") for act in acts)
+    now, events, step = 0.0, list[Event](), driver.tick(0.0)
+    while now < DAY_S + 30.0:
+        while acts and acts[0].at_s <= now:
+            perform(acts.pop(0), simulated, Faults())
+        said = simulated.receive(step.write) + simulated.advance(0.1)
+        now += 0.1
+        step = driver.feed(said, now) if said else driver.tick(now)
         events += step.events
-        for _ in range(10):
-            now += 0.1
-            step = driver.feed(simulated.receive(step.write) + simulated.advance(0.1), now)
-            events += step.events
-    assert samples(events), "a minute with someone on it, and no reading"
     assert not [event for event in events if isinstance(event, Rejected)]
+    told = Counter(measurement.kind for sample in samples(events) for measurement in sample.measurements)
+    assert told
+    assert set(told.values()) == {patients}, told
+
+
+def _usable(model: DeviceModel) -> DeviceModel:
+    """The model with the unit that its site would have pinned, where it does not send one."""
+    return model if model.unit == "sent" else replace(model, quirks=replace(model.quirks, unit="kg"))
 
 
 def test_every_vector_file_belongs_to_a_driver() -> None:
@@ -183,11 +236,10 @@ def test_five_at_once(driver: str, vector: Vector) -> None:
 )
 def test_noise_before(driver: str, vector: Vector, noise: bytes) -> None:
     frame, codec = bytes.fromhex(vector["bytes_hex"]), fresh(driver)
-    events = codec.feed(noise + frame)
+    events = codec.feed(noise + frame) + codec.flush()
     assert_says_what_the_vector_says(events, vector)
     assert raw_of(events) == noise + frame
-    if vector["expected"]["ok"]:
-        assert samples(events) == samples(fresh(driver).feed(frame))
+    assert samples(events) == samples(fresh(driver).feed(frame))
 
 
 @each_vector
@@ -195,24 +247,41 @@ def test_half_a_frame_after(driver: str, vector: Vector) -> None:
     frame, codec = bytes.fromhex(vector["bytes_hex"]), fresh(driver)
     for length in range(1, len(frame)):
         assert codec.feed(frame + frame[:length]) == fresh(driver).feed(frame)
-        assert codec.flush() == [Rejected("truncated", frame[:length])]
+        rest = codec.flush()
+        assert all(isinstance(event, Rejected) for event in rest)
+        assert raw_of(rest) == frame[:length]
 
 
 @each_vector
 def test_a_good_frame_is_read_after_a_broken_one(driver: str, vector: Vector) -> None:
-    good = next(v for v in BY_DRIVER[driver] if v["expected"]["ok"] and v["direction"] == "device->host")
+    good = next(v for v in BY_DRIVER[driver] if v["direction"] == "device->host" and has_sample_of(v))
     frame, following = bytes.fromhex(vector["bytes_hex"]), bytes.fromhex(good["bytes_hex"])
     assert fresh(driver).feed(frame + following)[-1] == fresh(driver).feed(following)[-1]
 
 
 @each_vector
-def test_one_bit_flipped_is_accounted_for(driver: str, vector: Vector) -> None:
+def test_a_good_frame_is_read_after_half_of_one(driver: str, vector: Vector) -> None:
     frame = bytes.fromhex(vector["bytes_hex"])
+    (last,) = fresh(driver).feed(frame)[-1:]
+    for length in range(1, len(frame)):
+        codec = fresh(driver)
+        events = codec.feed(frame[:length] + frame) + codec.flush()
+        assert raw_of(events) == frame[:length] + frame
+        assert driver not in CHECKED or isinstance(last, Rejected) or last in events
+
+
+@each_vector
+def test_one_bit_flipped_gives_no_other_value(driver: str, vector: Vector) -> None:
+    """Where the protocol has a check. Where it has none, grammar and equal frames must do; no byte goes unnoticed."""
+    frame = bytes.fromhex(vector["bytes_hex"])
+    meant = {s.measurements for s in samples(fresh(driver).feed(frame))}
     for bit in range(8 * len(frame)):
         flipped = bytearray(frame)
         flipped[bit // 8] ^= 1 << bit % 8
         codec = fresh(driver)
-        assert raw_of(codec.feed(bytes(flipped)) + codec.flush()) == flipped
+        events = codec.feed(bytes(flipped)) + codec.flush()
+        assert raw_of(events) == flipped
+        assert driver not in CHECKED or {s.measurements for s in samples(events)} <= meant
 
 
 # The command line says the same, and what is sent is what the manual names.
@@ -221,15 +290,16 @@ def test_one_bit_flipped_is_accounted_for(driver: str, vector: Vector) -> None:
 @each_vector
 def test_decode_says_what_the_vector_says(driver: str, vector: Vector) -> None:
     frame = bytes.fromhex(vector["bytes_hex"])
-    events = decoded(frame, model=None, driver=driver)
-    assert events == fresh(driver).feed(frame)
-    assert has_sample(events) == vector["expected"]["ok"]
+    events, codec = decoded(frame, model=None, driver=driver), fresh(driver)
+    assert events == codec.feed(frame) + codec.flush()
+    assert has_sample(events) == has_sample_of(vector)
     for event in events:
         said = json.loads(event_line(event))
         if isinstance(event, Sample):
             shown = {m["kind"]: (Decimal(m["value"]), m["unit"]) for m in said["measurements"]}
             assert shown == {m.kind: (m.value, m.unit) for m in event.measurements}
-            assert all(m["value"] in frame.decode("ascii") for m in said["measurements"]), "the device's own digits"
+            if driver not in WORKED_OUT:
+                assert all(m["value"] in frame.decode("latin-1") for m in said["measurements"]), "the device's digits"
             assert (said["flags"], said["device_user"]) == (list(event.flags), event.device_user)
 
 
@@ -237,28 +307,41 @@ def test_decode_says_what_the_vector_says(driver: str, vector: Vector) -> None:
 def test_the_command_decodes_what_the_codec_decodes(driver: str, tmp_path: Path) -> None:
     heard = [v for v in BY_DRIVER[driver] if v["direction"] == "device->host"]
     for ok, status in ((True, 0), (False, 3)):
-        captured = b"".join(bytes.fromhex(v["bytes_hex"]) for v in heard if v["expected"]["ok"] is ok)
+        captured = b"".join(bytes.fromhex(v["bytes_hex"]) for v in heard if has_sample_of(v) is ok)
+        if not captured:
+            continue  # its sources have no frame of this kind
         file = tmp_path / "captured"
         file.write_bytes(captured)
         for source in (("--hex", captured.hex()), ("--file", str(file))):
             ran = subprocess.run(
                 [COMMAND, "decode", "--driver", driver, *source], capture_output=True, text=True, timeout=30
             )
-            assert ran.stdout.splitlines() == [event_line(event) for event in fresh(driver).feed(captured)]
+            codec = fresh(driver)
+            events = codec.feed(captured) + codec.flush()
+            assert ran.stdout.splitlines() == [event_line(event) for event in events]
             assert (ran.returncode, ran.stderr) == (status, "")
 
 
-@pytest.mark.parametrize("model", [name for name in model_names() if load_model(name).link == "serial"])
-def test_only_the_requests_of_the_vectors_are_sent(model: str) -> None:
+@pytest.mark.parametrize("model", model_names())
+def test_only_requests_of_the_vectors_that_read_are_sent(model: str) -> None:
     row = load_model(model)
-    requests = {bytes.fromhex(v["bytes_hex"]) for v in BY_DRIVER[row.driver] if v["direction"] == "host->device"}
+    if row.link != "serial":
+        return
+    asked = {
+        bytes.fromhex(v["bytes_hex"]): v["expected"]["meta"]["command"]
+        for v in BY_DRIVER[row.driver]
+        if v["direction"] == "host->device"
+    }
     driver, now = registry.driver(row), 0.0
     step = driver.tick(now)
     written = {step.write}
-    for _ in range(20):
+    for _ in range(40):
         if step.deadline is None:
             break
         now = step.deadline
         step = driver.tick(now)
         written.add(step.write)
-    assert written - {b""} == requests
+    assert written - {b""} <= set(asked)
+    for request in written - {b""}:
+        assert not asked[request].startswith(("start", "stop", "cancel", "set", "erase")), asked[request]
+    assert bool(written - {b""}) == (row.driver in POLLED)

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.framing import TerminatedFrames
+from drivers.checksums import complement8, sum8
+from drivers.contract import Event, Notice, Rejected
+from drivers.framing import Scan, ScannedCodec, TerminatedFrames, delimited, sized
 
 LIMIT, KEEP = 32, 12
 
@@ -81,3 +83,87 @@ def test_a_frame_within_noise_stays_whole(noise: str, body: str) -> None:
     last, complete = fresh().feed(noise.encode() + frame)[-1]
     assert complete
     assert last.endswith(frame)
+
+
+# Frames that are known by start, size and check: ScannedCodec.
+
+STX_ETX = delimited(b"\x02", b"\x03", after=1, longest=16, good=lambda frame: sum8(frame[:-1]) == frame[-1])
+COUNTED = sized(b"\x3e", lambda head: head[1] if head[1] >= 3 else 0, head=2, good=lambda frame: not sum8(frame))
+
+
+def text(body: bytes) -> bytes:
+    frame = b"\x02" + body + b"\x03"
+    return frame + bytes([sum8(frame)])
+
+
+def counted(body: bytes) -> bytes:
+    frame = bytes([0x3E, len(body) + 3]) + body
+    return frame + bytes([complement8(frame)])
+
+
+def scanned(scan: Scan, longest: int = 24) -> ScannedCodec:
+    return ScannedCodec(scan, lambda frame: Notice("frame", "", frame), longest=longest)
+
+
+def told(codec: ScannedCodec, data: bytes) -> list[tuple[str, bytes]]:
+    return [
+        (event.reason if isinstance(event, Rejected) else "frame", event.raw)
+        for event in codec.feed(data) + codec.flush()
+    ]
+
+
+@pytest.mark.parametrize("check", [0x02, 0x03, 0x0A, 0x0D])
+def test_a_check_byte_may_be_anything(check: int) -> None:
+    body = next(b"AB" + bytes([n]) for n in range(0x20, 0x120) if text(b"AB" + bytes([n % 256]))[-1] == check)
+    assert told(scanned(STX_ETX), text(body) * 2) == [("frame", text(body))] * 2
+
+
+def test_a_frame_with_a_wrong_check_is_told_at_once_and_the_next_is_read() -> None:
+    wrong = text(b"AB")[:-1] + b"\x00"
+    codec = scanned(STX_ETX)
+    assert [type(event) for event in codec.feed(wrong)] == [Rejected]
+    assert told(codec, text(b"CD")) == [("frame", text(b"CD"))]
+
+
+@pytest.mark.parametrize("noise", [b"\x3e\x18", b"\x3e\x18\x01\x02", b"\x3e\xff", b"\x3e", b"\x3e\x00", b"~~~"])
+def test_noise_that_looks_like_a_start_swallows_no_frame(noise: bytes) -> None:
+    good = counted(b"\x02\x01")
+    assert told(scanned(COUNTED), noise + good)[-1] == ("frame", good)
+    assert told(scanned(COUNTED), noise + good * 9)[-1] == ("frame", good)
+
+
+def test_a_frame_that_was_not_completed_does_not_take_the_next_with_it() -> None:
+    assert told(scanned(STX_ETX), text(b"ABC")[:3] + text(b"DE")) == [("truncated", b"\x02AB"), ("frame", text(b"DE"))]
+
+
+def test_what_cannot_be_decoded_is_looked_through() -> None:
+    inner = counted(b"\x01")
+    outer = counted(inner)
+
+    def decode(frame: bytes) -> Event:
+        return Rejected("bad_frame", frame) if frame == outer else Notice("frame", "", frame)
+
+    codec = ScannedCodec(COUNTED, decode, longest=24)
+    assert told(codec, outer) == [("bad_frame", outer[:2]), ("frame", inner), ("noise", outer[-1:])]
+
+
+def test_noise_and_what_never_ends_are_bounded() -> None:
+    codec = scanned(STX_ETX)
+    flood = b"\x02" + b"A" * 5000
+    events = codec.feed(flood)
+    rest = codec.flush()
+    assert b"".join(event.raw for event in events + rest) == flood
+    assert max(len(event.raw) for event in events + rest) <= codec.limit
+
+
+@given(st.lists(st.sampled_from([text(b"AB"), text(b"\x41")[:2], b"\x02", b"\x03", b"?"]), max_size=9), st.data())
+def test_a_scanned_stream_is_the_same_however_it_is_cut(pieces: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(pieces)
+    whole = scanned(STX_ETX)
+    events, rest = whole.feed(stream), whole.flush()
+    codec, at, got = scanned(STX_ETX), 0, list[Event]()
+    while at < len(stream):
+        size = data.draw(st.integers(1, 4))
+        got += codec.feed(stream[at : at + size])
+        at += size
+    assert (got, codec.flush()) == (events, rest)

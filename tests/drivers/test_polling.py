@@ -158,3 +158,41 @@ def test_one_question_at_a_time_and_never_too_soon(story: list[tuple[float, byte
         assert step.deadline is not None, "who is asked is never forgotten"
         assert step.deadline > now
         assert step.deadline <= asked_at + PLAN.answer_s
+
+
+# Several requests: a round.
+
+ROUND = (b"A", b"B", b"C")
+
+
+def in_turn() -> Polling:
+    return Polling(Listening(registry.codec("mt_sics", Quirks())), ROUND, models.Polling(interval_s=10.0, answer_s=1.0))
+
+
+def test_each_request_waits_for_the_answer_to_the_one_before() -> None:
+    driver = in_turn()
+    assert driver.tick(100.0).write == b"A"
+    assert driver.feed(BUSY, 100.25).write == b"B"
+    assert driver.feed(BUSY, 100.5).write == b"C"
+    step = driver.feed(BUSY, 100.75)
+    assert step.write == b""
+    assert driver.tick(109.875).write == b""
+    assert driver.tick(110.0).write == b"A"
+
+
+def test_a_request_that_is_not_answered_is_passed_over_in_silence_while_others_are() -> None:
+    driver = in_turn()
+    driver.tick(100.0)
+    step = driver.tick(101.0)
+    assert (step.write, codes(step)) == (b"B", [])
+    assert driver.feed(BUSY, 101.25).write == b"C"
+    assert codes(driver.tick(102.25)) == []
+
+
+def test_a_round_in_which_nothing_was_answered_is_told_once_and_begun_anew() -> None:
+    driver = in_turn()
+    driver.tick(100.0)
+    assert driver.tick(101.0).write == b"B"
+    assert driver.tick(102.0).write == b"C"
+    step = driver.tick(103.0)
+    assert (step.write, codes(step)) == (b"A", ["no_answer"])

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from drivers import registry
+from drivers.contract import Rejected, Sample
 from drivers.models import LineSettings
 from gateway import catalogue, config
 from gateway.settings import BrokerUrl
@@ -39,6 +41,7 @@ sources: [a manual]
 line: {baud: 4800, parity: even}
 steps: {body_weight: {kg: 0.10}}
 """
+UNITLESS = SCALE.replace("driver: mt_sics", "driver: sma\nunit: pinned")
 CUFF = SCALE.replace("mt_sics", "ble_blood_pressure").replace("kind: scale", "kind: blood_pressure")
 CUFF = CUFF.replace("serial", "ble").replace("S1", "C1")
 Load = Callable[[str | bytes], config.Loaded]
@@ -51,6 +54,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     models.mkdir()
     (models / "a-scale.yaml").write_text(SCALE)
     (models / "a-cuff.yaml").write_text(CUFF)
+    (models / "unitless.yaml").write_text(UNITLESS)
     return tmp_path
 
 
@@ -111,6 +115,7 @@ WRONG: list[tuple[str, str, list[tuple[str, ...]]]] = [
     ("site:", 'version: "1"\nsite:', [("1:10: version: ", "without quotes")]),
     ("model: a-scale", "model: a-scael", [("11:12: devices[0].model: ", "models", 'did you mean "a-scale"?')]),
     ("model: a-scale", "model: ../a-scale", [("11:12: devices[0].model: ", "allowed")]),
+    ("model: a-scale", "model: unitless", [("10:5: devices[0].unit: ", "missing", "does not send its unit", "kg")]),
     ("port: /dev/pts/7", "stored: quarantine", [("10:5: devices[0].port: ", "missing", "serial device")]),
     (
         "port: /dev/pts/7",
@@ -391,3 +396,15 @@ def test_any_value_in_a_good_file_is_answered(load: Load, line: int, value: str)
     key, _, _ = lines[line].partition(":")
     lines[line] = f"{key}: {value}"
     _answers(load, "\n".join(lines))
+
+
+def test_a_unit_that_is_not_sent_reaches_the_driver_and_no_other_does(load: Load) -> None:
+    for model, said in (("unitless", "[lb_av]"), ("a-scale", None)):
+        loaded = load(GOOD.replace("model: a-scale", f"model: {model}").replace("/7", "/7\n    unit: lb"))
+        assert loaded.settings is not None
+        (device,) = loaded.settings.devices
+        assert (device.unit, device.model.quirks.unit) == ("[lb_av]", said)
+        codec = registry.codec("sma", device.model.quirks)
+        (event,) = codec.feed(b"\n 1G       184.6   \r")
+        assert isinstance(event, Sample) == (said is not None)
+        assert isinstance(event, Sample) or event == Rejected("no_unit", b"\n 1G       184.6   \r")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from drivers import registry
 from drivers.contract import Event, Sample
-from drivers.models import DeviceModel
+from drivers.models import DeviceModel, LoadNotice, SensorNotice
 from gateway.catalogue import CatalogueError, data_folder, load_model, load_ranges, model_names
 from gateway.config import load
 from gateway.vocabulary import KINDS
@@ -33,7 +34,7 @@ LARGE_L = "1100 2000 2101 2400 2500 2600 2610 2650 2700 3001"
 PACKET = b"\x1bR\x1bI1234567890\x1bW184.5\x1bH84.0\x1bB24.1\x1bT0.0\x1bNc\x1bE"  # p. 5
 STABLE_KG = b"ST,+00082.35 kg\r\n"  # A&D EK-L manual, section 9-2
 FORMAT_2 = b"ST,+002.40kg\r\n"  # A&D HV-WP/HW-WP manual, section 16
-CODES = {"zero", "below_zero", "unstable", "overload", "underload", "not_a_weight", "busy"}
+CODES = set(get_args(LoadNotice))
 
 
 def heard(model: DeviceModel, frames: list[bytes]) -> list[Event]:
@@ -59,6 +60,7 @@ def test_a_row_rests_on_a_source_and_claims_no_hardware(name: str) -> None:
     assert "hardware" not in row.evidence
     assert row.notes
     assert {*row.settling.breaks, *row.settling.doubts} <= CODES
+    assert set(row.spot_check.breaks) <= set(get_args(SensorNotice))
 
 
 def test_the_models_that_the_maker_names_have_rows() -> None:

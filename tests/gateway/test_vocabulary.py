@@ -139,7 +139,11 @@ def test_what_people_should_know_is_an_event(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["unstable", "zero", "below_zero", "busy", "no_answer", "settling", "repeat", "unsettled"]
+    "code",
+    [
+        *("unstable", "zero", "below_zero", "busy", "no_answer", "settling", "repeat", "unsettled"),
+        *("pulse_search", "sensor_off", "none_yet", "old_record", "companion", "header"),
+    ],
 )
 def test_progress_is_no_event(code: str) -> None:
     assert not goes_to_event_topic(code)

@@ -6,6 +6,7 @@ import pytest
 
 from simulators import catalogue
 from simulators.faults import Faults
+from simulators.serial.device import Scale
 from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.story import Act, clinic, parse, perform, setting
 
@@ -77,21 +78,45 @@ def test_a_setting_is_kind_value_and_unit(text: str, expected: tuple[str, str, s
     assert setting(text) == expected
 
 
-@pytest.mark.parametrize("model", catalogue.models())
-def test_a_clinics_day_goes_on_and_weighs_people_on_every_model(model: str) -> None:
-    acts = list(islice(clinic(7), 20))
-    assert acts == list(islice(clinic(7), 20))
-    assert acts != list(islice(clinic(8), 20))
+SCALES = [model for model in catalogue.models() if isinstance(catalogue.make(model), Scale)]
+
+
+@pytest.mark.parametrize("model", SCALES)
+def test_a_clinics_day_goes_on_and_weighs_people_on_every_scale(model: str) -> None:
+    device, faults = catalogue.make(model, seed=7), Faults()
+    acts = list(islice(clinic(7, device), 20))
+    assert acts == list(islice(clinic(7, device), 20))
+    assert acts != list(islice(clinic(8, device), 20))
     assert [act.action for act in acts] == ["step_on", "step_off"] * 10
     assert all(earlier.at_s < later.at_s for earlier, later in pairwise(acts))
+    for act in acts:
+        perform(act, device, faults)
+
+
+@pytest.mark.parametrize("model", ["and-standard-scale", "mt-sics-scale", "health-o-meter-500kl"])
+def test_each_weight_of_the_day_is_on_the_wire(model: str) -> None:
     device, faults = catalogue.make(model, seed=7), Faults()
     said, now_s = b"", 0.0
+    acts = list(islice(clinic(7, device), 20))
     for act in acts:
         said += device.advance(act.at_s - now_s) + device.receive(b"S\r\n")
         now_s = act.at_s
         perform(act, device, faults)
     for act in acts[::2]:
-        assert act.argument.encode() in said, "each weight was on the wire, in kg"
+        assert act.argument.encode() in said, "in kg"
+
+
+def test_a_day_at_a_cuff_sets_its_vitals_attaches_and_detaches() -> None:
+    device = catalogue.make("and-tm-2655p")
+    acts = list(islice(clinic(7, device), 10))
+    assert [act.action for act in acts] == ["set", "set", "set", "attach", "detach"] * 2
+    assert all(earlier.at_s <= later.at_s for earlier, later in pairwise(acts))
+
+
+@pytest.mark.parametrize(("model", "line"), [("and-tm-2655p", "step_on 80"), ("mt-sics-scale", "attach")])
+def test_what_a_device_is_not_made_for_is_told(model: str, line: str) -> None:
+    with pytest.raises(ValueError, match=r"morning:1: this device is"):
+        parse(f"1 {line}", "morning", catalogue.make(model))
 
 
 def test_an_unknown_model_is_told_with_the_nearest() -> None:

@@ -14,7 +14,7 @@ from gateway.catalogue import load_model
 from simulators import catalogue
 from simulators.chart import Chart
 from simulators.ports.pty import PtyPort, run_device
-from simulators.serial.device import SerialDevice
+from simulators.serial.device import Scale, SerialDevice
 
 NewPort = Callable[[str], PtyPort]
 Say = Callable[[PtyPort, bytes], Awaitable[None]]
@@ -35,8 +35,9 @@ def weights(chart: Chart) -> list[float]:
 
 
 @contextlib.asynccontextmanager
-async def plugged_in(device: SerialDevice, port: PtyPort) -> AsyncIterator[SerialDevice]:
+async def plugged_in(device: SerialDevice, port: PtyPort) -> AsyncIterator[Scale]:
     task = asyncio.create_task(run_device(device, port))
+    assert isinstance(device, Scale)
     try:
         yield device
     finally:
