@@ -156,9 +156,9 @@ class BleSupervisor:
                 self.standing.heard()
                 silence_s = self._model.session.silence_s
                 while (value := await link.next_value(silence_s)) is not None:
-                    kept = self._take(value, session)
-                    if kept is not None:
-                        await kept
+                    # All that is there in one commit: what is confirmed and not on disk dies with the process.
+                    keeping = [self._take(each, session) for each in (value, *link.take_values())]
+                    await asyncio.gather(*[kept for kept in keeping if kept is not None])
             finally:
                 try:
                     await link.close()  # what comes until the link has ended is confirmed, too

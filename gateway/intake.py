@@ -87,7 +87,8 @@ class Intake:
         quality = self._clock.quality
         received_at = self._clock.now().utc if sample.at is None else self._clock.utc_at(sample.at)
         # A device without a clock is live when it speaks; how much earlier it measured, its settling rule bounds.
-        times = Times(received_at, received_at, "gateway", self._model.settling.silence_s, quality)
+        uncertainty_s = self._model.settling.silence_s
+        times = Times(received_at, received_at, "gateway", uncertainty_s, quality, device_time=sample.device_time)
         reading = normalize(
             sample, model=self._model, device=self._device, mode=mode, times=times, reading_id=self._new_id()
         )
@@ -114,7 +115,7 @@ class Intake:
         )
         times, record = placed.times, None
         if self._model.memory == "none":  # it says what it measures now
-            times = Times(times.received_at, times.received_at, "gateway", 0.0, times.quality)
+            times = replace(times, taken_at=times.received_at, source="gateway", uncertainty_s=0.0)
         elif sample.device_time is not None:
             record = uuid5(RECORDS, f"{self._device.hardware} {sample.characteristic} {sample.raw.hex()}")
         if placed.stored:

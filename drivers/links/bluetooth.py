@@ -45,8 +45,9 @@ CONNECT_S = 10.0
 CONNECT_TRIES = 4
 CALL_S = 10.0  # an ATT transaction has 30 s (Core Specification, vol. 3, part F, 3.3.3); no cuff's user waits so long
 BOND_S = 30.0  # the Security Manager's own limit (Core Specification, vol. 3, part H, 3.4)
-DISCONNECT_S = 5.0
-ABANDON_S = 2.0  # for bleak to clean up what was cancelled
+DISCONNECT_S = 3.0
+STOP_SCANNER_S = 2.0
+ABANDON_S = 0.5  # for bleak to clean up what was cancelled
 LAST_WORD_S = 0.3  # between the error for a call and the word that the link was lost, whichever comes first
 VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
 
@@ -97,7 +98,7 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
     try:
         yield
     finally:
-        await _quietly(in_time(scanner.stop(), SCANNER_S))
+        await _quietly(in_time(scanner.stop(), STOP_SCANNER_S))
 
 
 async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:

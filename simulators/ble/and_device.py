@@ -70,17 +70,20 @@ class AndDevice(ABC):
         clock: DeviceClock | None = None,
         battery_percent: int = 100,
         window_s: float = 30.0,
+        pace_s: float = 0.0,
         standing: Iterable[BleFault] = (),
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
     ) -> None:
         """`address` is random static; its last digits end name and serial number. `radio` is given back at the end.
 
+        `pace_s` is the time from one record to the next: a radio's connection interval, where it matters.
         `standing` faults happen every time, others by `inject`.
         """
         self.clock = clock or DeviceClock()
         self.memory: list[bytes] = []
         self.sent: list[bytes] = []
         self._window_s = window_s
+        self._pace_s = pace_s
         self._faults = BleFaults(standing)
         self._in_pairing_mode = False
         digits = address.replace(":", "")[-6:]
@@ -185,6 +188,7 @@ class AndDevice(ABC):
                 await self.peripheral.indicate(connection, self.memory[0])
                 self.sent.append(self.memory.pop(0))
                 self.journal.append("confirmed")
+                await asyncio.sleep(self._pace_s)
         except (BaseBumbleError, TimeoutError):
             self.journal.append("link lost in transfer")
         else:

@@ -103,6 +103,7 @@ class Peripheral:
         self._secure_connections = secure_connections
         self._tasks: set[asyncio.Task[None]] = set()
         self._window: asyncio.TimerHandle | None = None
+        self._subscribed = False
         self._keys = _BondKeys()
         self._device = Device.from_config_with_hci(
             DeviceConfiguration(
@@ -173,17 +174,18 @@ class Peripheral:
         await self._device.stop_advertising()
 
     async def indicate(self, connection: Connection, value: bytes) -> None:
-        """Send `value`; back when the host has confirmed it. BaseBumbleError or CancelledError if the link is lost.
+        """Send `value`; back when the host has confirmed it. BaseBumbleError or CancelledError if it cannot.
 
-        bumble sends nothing on a link that is lost, and says nothing of it: here it is asked before and after.
+        bumble sends nothing on a link that is lost, or to a host that has turned indications off, and says nothing of
+        it: here it is asked before and after.
         """
         self._require(connection)
         await self._device.indicate_subscriber(connection, self._measurement, value)
         self._require(connection)
 
     def _require(self, connection: Connection) -> None:
-        if self.connection is not connection:
-            raise InvalidStateError("the link is lost")
+        if self.connection is not connection or not self._subscribed:
+            raise InvalidStateError("nobody listens any more")
 
     async def indicate_unheeded(self, connection: Connection, value: bytes) -> None:
         """Send `value` and wait for no confirmation."""
@@ -221,6 +223,7 @@ class Peripheral:
         connection.on(connection.EVENT_PAIRING_FAILURE, lambda _reason: self.journal.append("pairing failed"))
 
     def _on_subscription(self, connection: Connection, _notify: bool, indicate: bool) -> None:
+        self._subscribed = indicate
         if indicate and self.on_subscribed is not None:
             self.run(self.on_subscribed(connection))
 
