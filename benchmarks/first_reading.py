@@ -1,4 +1,7 @@
-"""From exec to the first reading, memory when idle, latency of one reading: ourselves and the script, in turn."""
+"""From exec to the first reading, memory when idle, latency of one reading: the script and ourselves, in turn.
+
+Ourselves twice: serial devices alone, and with a cuff and a thermometer on a simulated radio beside them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,7 +21,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators.broker import own_broker
 from simulators.ports.pty import PtyPort
+from simulators.ports.room import Room
 
+SCRIPT = "script"
 STARTS = 5
 READINGS = 200
 PAUSE_S = 0.02
@@ -68,10 +73,12 @@ class Subscriber:
         self._client.loop_stop()
 
 
-async def measure(command: Sequence[str], port: PtyPort, subscriber: Subscriber, runtime: Path) -> Result:
+async def measure(
+    command: Sequence[str], port: PtyPort, subscriber: Subscriber, runtime: Path, bus: Mapping[str, str]
+) -> Result:
     before, began = subscriber.arrived, time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, "RUNTIME_DIRECTORY": str(runtime)}, stderr=asyncio.subprocess.DEVNULL
+        *command, env={**os.environ, **bus, "RUNTIME_DIRECTORY": str(runtime)}, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         while not await subscriber.more_than(before, PAUSE_S):
@@ -102,8 +109,14 @@ def pss_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
-def configuration(folder: Path, broker_port: int, port: Path) -> Path:
+def configuration(folder: Path, broker_port: int, port: Path, *, radio: bool) -> Path:
+    folder.mkdir()
     file = folder / "gateway.yaml"
+    ble = [
+        '{id: cuff, model: and-ua-651ble, address: "C8:1E:8E:00:00:01"}',
+        '{id: thermometer, model: and-ut-201ble, address: "C8:1E:8E:00:02:01"}',
+    ]
+    devices = [f'{{id: scale, model: and-standard-scale, port: "{port}"}}', *(ble if radio else [])]
     file.write_text(
         f"""\
 site: bench
@@ -111,7 +124,7 @@ room: gateway
 timezone: UTC
 broker: {{url: "mqtt://127.0.0.1:{broker_port}"}}
 outbox: {{path: outbox.db}}
-devices: [{{id: scale, model: and-standard-scale, port: "{port}"}}]
+devices: [{", ".join(devices)}]
 """
     )
     return file
@@ -127,24 +140,27 @@ def _tuple(result: Result) -> tuple[float, float, float, float]:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
-        async with own_broker(config=("max_queued_messages 0",)) as broker:
+        async with own_broker(config=("max_queued_messages 0",)) as broker, Room() as room:
             folder, port, subscriber = Path(name), PtyPort(), Subscriber(broker.port)
             program = str(Path(sys.executable).with_name("vitals-gateway"))
-            ours = [program, "run", "--config", str(configuration(folder, broker.port, port.path))]
-            script = [sys.executable, str(Path(__file__).with_name("script.py")), str(port.path), str(broker.port)]
-            results: dict[str, list[Result]] = {"script": [], "vitals-gateway": []}
-            for _ in range(STARTS):  # in turn, so that what else the machine does hits both
-                results["script"].append(await measure(script, port, subscriber, folder))
-                results["vitals-gateway"].append(await measure(ours, port, subscriber, folder))
+            contenders: dict[str, list[str]] = {
+                SCRIPT: [sys.executable, str(Path(__file__).with_name("script.py")), str(port.path), str(broker.port)]
+            }
+            for contender, radio in (("vitals-gateway", False), ("with Bluetooth", True)):
+                file = configuration(folder / str(radio), broker.port, port.path, radio=radio)
+                contenders[contender] = [program, "run", "--config", str(file)]
+            results: dict[str, list[Result]] = {contender: [] for contender in contenders}
+            for _ in range(STARTS):  # in turn, so that what else the machine does hits all
+                for contender, command in contenders.items():
+                    results[contender].append(await measure(command, port, subscriber, folder, room.environment))
             subscriber.close()
             port.close()
-    base = median(results["script"])
     print(f"medians of {STARTS} starts, {READINGS} readings each; the script keeps nothing\n")
     print("| | first reading s | idle PSS MiB | p50 ms | p99 ms |\n|---|--:|--:|--:|--:|")
-    for contender, measured in results.items():
-        m = median(measured)
+    medians = {contender: median(measured) for contender, measured in results.items()}
+    for contender, m in medians.items():
         print(f"| {contender} | {m.first_reading_s:.2f} | {m.pss_mib:.1f} | {m.p50_ms:.2f} | {m.p99_ms:.2f} |")
-    ratios = [
-        ours / script for ours, script in zip(_tuple(median(results["vitals-gateway"])), _tuple(base), strict=True)
-    ]
-    print("| ratio | " + " | ".join(f"{ratio:.2f} ×" for ratio in ratios) + " |")
+    for contender in list(medians)[1:]:
+        ratios = zip(_tuple(medians[contender]), _tuple(medians[SCRIPT]), strict=True)
+        cells = " | ".join(f"{ours / script:.2f} ×" for ours, script in ratios)
+        print(f"| {contender} : {SCRIPT} | {cells} |")

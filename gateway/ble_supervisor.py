@@ -39,6 +39,7 @@ from gateway.clock import Clock
 from gateway.clock_frames import ClockFrames
 from gateway.fence import Evidence
 from gateway.intake import Intake
+from gateway.log import place_of
 from gateway.normalize import UnknownUnit
 from gateway.outbox import Outbox
 from gateway.reading import ClockQuality, Mode
@@ -82,7 +83,7 @@ async def attend_radio(radio: Radio) -> None:
         try:
             await radio.run()
         except Exception as error:  # noqa: BLE001 - the supervisor's edge
-            _log.exception("a defect in the gateway's Bluetooth (%s); it is started anew", type(error).__name__)
+            _log.error("a defect in the gateway's Bluetooth (%s); it is started anew", place_of(error))
         await asyncio.sleep(RADIO_RETRY_S)
 
 

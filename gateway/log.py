@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Hashable, Mapping
 
 _OURS = ("gateway", "drivers", "simulators")
@@ -53,6 +54,15 @@ def printable(data: bytes | str, limit: int = 80) -> str:
             break
         shown += piece
     return shown + mark
+
+
+def place_of(error: BaseException) -> str:
+    """Answer what kind of error it is and where it was raised; not its words, which may hold a device's bytes."""
+    while isinstance(error, BaseExceptionGroup):  # a TaskGroup's: the first of them says enough
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f", {frames[-1].filename} line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 class Throttle:

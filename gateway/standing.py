@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from uuid import UUID
 from drivers.contract import Identity, Notice, Rejected
 from gateway import settings
 from gateway.clock import Clock
-from gateway.log import Throttle
+from gateway.log import Throttle, place_of
 from gateway.reading import Disposition, Mode, Reading
 from gateway.states import Counts
 from gateway.vocabulary import goes_to_event_topic
@@ -148,14 +147,7 @@ class Standing:
 
     def defect(self, error: Exception) -> None:
         """Log and show a defect of ours in this device's code: it must not stop the others."""
-        where = traceback.extract_tb(error.__traceback__)[-1]  # its words may hold a device's bytes
-        _log.error(
-            "%s: a defect in the gateway (%s, %s line %s); the device is opened anew",
-            self.device.id,
-            type(error).__name__,
-            where.filename,
-            where.lineno,
-        )
+        _log.error("%s: a defect in the gateway (%s); the device is opened anew", self.device.id, place_of(error))
         self.note("offline", "internal_error", "a defect in the gateway: send its log to the maker")
 
     def readings(self, readings: Sequence[Reading], kept: asyncio.Future[frozenset[UUID]]) -> None:
