@@ -14,6 +14,7 @@ from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.sma import SmaScale
+from simulators.serial.terumo import terumo
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -36,6 +37,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "ge-carescape-v100": DinamapMonitor,
     "nellcor-n-560": partial(NellcorOximeter, "N-560"),
     "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
+    "terumo-br-500": terumo,
 }
 
 
