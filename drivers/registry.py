@@ -16,6 +16,7 @@ _SERIAL = {
     "health_o_meter": "drivers.serial.health_o_meter",
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
+    "omron_hbp9020": "drivers.serial.omron_hbp9020",
     "omron_hbp9030": "drivers.serial.omron_hbp9030",
     "sma": "drivers.serial.sma",
     "terumo": "drivers.serial.terumo",

@@ -13,6 +13,7 @@ from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.omron_hbp9020 import omron_hbp9020
 from simulators.serial.omron_hbp9030 import omron_hbp9030
 from simulators.serial.sma import SmaScale
 from simulators.serial.terumo import terumo
@@ -39,6 +40,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "nellcor-n-560": partial(NellcorOximeter, "N-560"),
     "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
     "omron-hbp-9030": omron_hbp9030,
+    "omron-hbp-9020": omron_hbp9020,
     "terumo-br-500": terumo,
 }
 
