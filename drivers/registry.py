@@ -12,6 +12,7 @@ from drivers.models import DeviceModel, Quirks
 _SERIAL = {
     "and_scale": "drivers.serial.and_scale",
     "and_tm": "drivers.serial.and_tm",
+    "and_ua767": "drivers.serial.and_ua767",
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
     "mt_sics": "drivers.serial.mt_sics",

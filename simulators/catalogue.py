@@ -8,6 +8,7 @@ from functools import partial
 
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
 from simulators.serial.and_tm import AndTm
+from simulators.serial.and_ua767 import and_ua767
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
@@ -39,6 +40,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "ge-carescape-v100": DinamapMonitor,
     "nellcor-n-560": partial(NellcorOximeter, "N-560"),
     "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
+    "and-ua-767pc": and_ua767,
     "omron-hbp-9030": omron_hbp9030,
     "omron-hbp-9020": omron_hbp9020,
     "terumo-br-500": terumo,
