@@ -20,6 +20,7 @@ _SERIAL = {
     "omron_hbp9020": "drivers.serial.omron_hbp9020",
     "omron_hbp9030": "drivers.serial.omron_hbp9030",
     "sma": "drivers.serial.sma",
+    "suntech": "drivers.serial.suntech",
     "terumo": "drivers.serial.terumo",
 }
 _BLE = {

@@ -17,6 +17,7 @@ from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.omron_hbp9020 import omron_hbp9020
 from simulators.serial.omron_hbp9030 import omron_hbp9030
 from simulators.serial.sma import SmaScale
+from simulators.serial.suntech import SuntechModule
 from simulators.serial.terumo import terumo
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
@@ -40,6 +41,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "ge-carescape-v100": DinamapMonitor,
     "nellcor-n-560": partial(NellcorOximeter, "N-560"),
     "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
+    "suntech-advantage-oem": SuntechModule,
     "and-ua-767pc": and_ua767,
     "omron-hbp-9030": omron_hbp9030,
     "omron-hbp-9020": omron_hbp9020,
