@@ -167,7 +167,7 @@ def delimited(start: bytes, end: bytes, *, after: int, longest: int, good: Calla
         head = buffer[at : at + len(start)]
         if head != start:
             return None if start.startswith(head) else NO_FRAME
-        found = buffer.find(end, at + len(start), at + longest)
+        found = buffer.find(end, at + len(start), at + longest - after)
         again = buffer.find(start, at + len(start), found if found >= 0 else at + longest)
         if again >= 0:
             return Span(again - at, "truncated")

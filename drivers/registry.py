@@ -12,11 +12,16 @@ from drivers.models import DeviceModel, Quirks
 _SERIAL = {
     "and_scale": "drivers.serial.and_scale",
     "and_tm": "drivers.serial.and_tm",
+    "and_ua767": "drivers.serial.and_ua767",
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
+    "omron_hbp9020": "drivers.serial.omron_hbp9020",
+    "omron_hbp9030": "drivers.serial.omron_hbp9030",
     "sma": "drivers.serial.sma",
+    "suntech": "drivers.serial.suntech",
+    "terumo": "drivers.serial.terumo",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -108,7 +108,7 @@ PROGRESS_NOTICES = frozenset(
         *("unstable", "zero", "zero_weight", "below_zero", "negative_weight", "busy", "no_answer"),
         *("settling", "repeat", "unsettled"),
         *("measuring", "feature", "temperature_type"),
-        *("none_yet", "no_data", "old_record", "companion", "header", "trend"),
+        *("acknowledged", "none_yet", "no_data", "old_record", "companion", "header", "trend"),
         *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )

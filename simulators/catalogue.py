@@ -11,12 +11,17 @@ from functools import partial
 
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
 from simulators.serial.and_tm import AndTm
+from simulators.serial.and_ua767 import and_ua767
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.omron_hbp9020 import omron_hbp9020
+from simulators.serial.omron_hbp9030 import omron_hbp9030
 from simulators.serial.sma import SmaScale
+from simulators.serial.suntech import SuntechModule
+from simulators.serial.terumo import terumo
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -39,6 +44,11 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "ge-carescape-v100": DinamapMonitor,
     "nellcor-n-560": partial(NellcorOximeter, "N-560"),
     "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
+    "suntech-advantage-oem": SuntechModule,
+    "and-ua-767pc": and_ua767,
+    "omron-hbp-9030": omron_hbp9030,
+    "omron-hbp-9020": omron_hbp9020,
+    "terumo-br-500": terumo,
 }
 
 

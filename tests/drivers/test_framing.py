@@ -156,6 +156,16 @@ def test_noise_and_what_never_ends_are_bounded() -> None:
     assert max(len(event.raw) for event in events + rest) <= codec.limit
 
 
+@pytest.mark.parametrize(("length", "good"), [(15, True), (16, True), (17, False), (18, False)])
+def test_a_frame_is_no_longer_than_the_longest_however_it_is_cut(length: int, good: bool) -> None:
+    frame = text(b"A" * (length - 3))
+    assert len(frame) == length
+    whole, pieces = scanned(STX_ETX), scanned(STX_ETX)
+    events = whole.feed(frame) + whole.flush()
+    assert [event for byte in frame for event in pieces.feed(bytes([byte]))] + pieces.flush() == events
+    assert any(isinstance(event, Notice) for event in events) == good
+
+
 @given(st.lists(st.sampled_from([text(b"AB"), text(b"\x41")[:2], b"\x02", b"\x03", b"?"]), max_size=9), st.data())
 def test_a_scanned_stream_is_the_same_however_it_is_cut(pieces: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(pieces)
