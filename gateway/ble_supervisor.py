@@ -160,11 +160,18 @@ class BleSupervisor:
                     if kept is not None:
                         await kept
             finally:
-                for value in link.take_values():
-                    self._take(value, session)
+                self._take_all(link, session)
+                try:
+                    await link.close()
+                finally:  # until it was closed, more may have come
+                    self._take_all(link, session)
             if session.ends_live:
                 await self._frames.drained()
         return session
+
+    def _take_all(self, link: GattLink, session: _Session) -> None:
+        for value in link.take_values():
+            self._take(value, session)
 
     # ---- the session ---------------------------------------------------------------------------------------------
 
