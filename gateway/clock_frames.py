@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime
-from functools import partial
 
 from drivers.contract import ClockReading, ClockSetting
 from gateway.fence import unsure_after
@@ -44,7 +43,7 @@ class ClockFrames:
 
     async def set(self, setting: ClockSetting, before: ClockReading | None) -> None:
         """Take note, on disk, that the clock is about to be set; `before` is what it showed."""
-        await self.unsure_until()  # what is on disk and not known yet must not be written over
+        await self.unsure_until()
         self._before = self._until
         until = _later(unsure_after(setting, before), self._until)
         if until != self._until:
@@ -52,7 +51,7 @@ class ClockFrames:
 
     async def not_set(self) -> None:
         """Take note that the device refused."""
-        if self._known and self._until != self._before:
+        if self._until != self._before:
             await self._remember(self._before)
 
     async def drained(self) -> None:
@@ -62,9 +61,16 @@ class ClockFrames:
 
     async def _remember(self, until: datetime | None) -> None:
         self._until = until
+        all_known = self._known
+
+        def note(store: Store) -> None:
+            # What lies there and could not be asked for before must not be written over.
+            on_disk = None if all_known else store.unsure_until(self._hardware)
+            store.note_unsure_until(self._hardware, _later(until, on_disk))
+
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._outbox.ask(partial(Store.note_unsure_until, hardware=self._hardware, until=until))
+                await self._outbox.ask(note)
         except (DatabaseError, TimeoutError):
             _log.warning("the disk did not take note of a clock that was set; it is known until the next start")
 

@@ -159,3 +159,19 @@ async def test_what_lies_on_a_disk_that_could_not_be_asked_makes_the_rest_no_sur
         await frames.not_set()
     assert await frames.unsure_until() == AHEAD.shown
     assert await on_disk(outbox) == AHEAD.shown
+
+
+async def test_a_disk_that_could_not_be_asked_once_loses_nothing_of_what_lies_there(outbox: Outbox) -> None:
+    await ClockFrames(CUFF, outbox).set(SETTING, AHEAD)
+    frames, ask = ClockFrames(CUFF, outbox), Store.unsure_until
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail_once(*_: object) -> None:
+            patch.setattr(Store, "unsure_until", ask)
+            raise sqlite3.OperationalError("disk I/O error")
+
+        patch.setattr(Store, "unsure_until", fail_once)
+        await frames.set(SETTING, None)
+    assert await on_disk(outbox) == AHEAD.shown
+    await frames.not_set()
+    assert await on_disk(outbox) == AHEAD.shown
