@@ -161,14 +161,18 @@ class BleSupervisor:
                     keeping = [self._take(each, session) for each in (value, *link.take_values())]
                     await asyncio.gather(*[kept for kept in keeping if kept is not None])
             finally:
+                self._take_all(link, session)
                 try:
-                    await link.close()  # what comes until the link has ended is confirmed, too
-                finally:
-                    for value in link.take_values():
-                        self._take(value, session)
+                    await link.close()
+                finally:  # until it was closed, more may have come
+                    self._take_all(link, session)
             if session.ends_live:
                 await self._frames.drained()
         return session
+
+    def _take_all(self, link: GattLink, session: _Session) -> None:
+        for value in link.take_values():
+            self._take(value, session)
 
     # ---- the session ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime
-from functools import partial
 
 from drivers.contract import ClockReading, ClockSetting
 from gateway.fence import unsure_after
@@ -35,18 +34,20 @@ class ClockFrames:
         if not self._known:
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    self._until = await self._outbox.ask(lambda store: store.unsure_until(self._hardware))
+                    on_disk = await self._outbox.ask(lambda store: store.unsure_until(self._hardware))
             except (DatabaseError, TimeoutError):
                 return datetime.max  # noqa: DTZ901 - a device's clock has no zone
             self._known = True
+            self._until = _later(self._until, on_disk)
         return self._until
 
     async def set(self, setting: ClockSetting, before: ClockReading | None) -> None:
         """Take note, on disk, that the clock is about to be set; `before` is what it showed."""
+        await self.unsure_until()
         self._before = self._until
-        until = unsure_after(setting, before)
-        if until is not None:
-            await self._remember(until if self._until is None else max(until, self._until))
+        until = _later(unsure_after(setting, before), self._until)
+        if until != self._until:
+            await self._remember(until)
 
     async def not_set(self) -> None:
         """Take note that the device refused."""
@@ -60,8 +61,19 @@ class ClockFrames:
 
     async def _remember(self, until: datetime | None) -> None:
         self._until = until
+        all_known = self._known
+
+        def note(store: Store) -> None:
+            # What lies there and could not be asked for before must not be written over.
+            on_disk = None if all_known else store.unsure_until(self._hardware)
+            store.note_unsure_until(self._hardware, _later(until, on_disk))
+
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._outbox.ask(partial(Store.note_unsure_until, hardware=self._hardware, until=until))
+                await self._outbox.ask(note)
         except (DatabaseError, TimeoutError):
             _log.warning("the disk did not take note of a clock that was set; it is known until the next start")
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return other if one is None else one if other is None else max(one, other)

@@ -24,6 +24,9 @@ BELIEVED_WITHIN = timedelta(days=1)
 SAME_FRAME = timedelta(seconds=5)  # a correction by less moves no record from one patient to the next
 SLACK_S = 1.0  # a stamp cuts off its fraction of a second
 
+_FIRST = datetime.min + timedelta(days=2)  # noqa: DTZ901 - a device's clock has no zone
+_LAST = datetime.max - timedelta(days=2)  # noqa: DTZ901
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -98,6 +101,8 @@ def place(
 
 def clock_offset(shown: datetime, at: datetime, zone: tzinfo) -> timedelta:
     """Answer our UTC less the device's time, read as `zone`; in the hour that comes twice, the nearer of the two."""
+    if not _FIRST < shown < _LAST:  # the calendar's ends, which no zone can be applied to: no zone matters there
+        return at - shown.replace(tzinfo=UTC)
     offsets = [at - shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
     return min(offsets, key=abs)
 
@@ -109,5 +114,5 @@ def unsure_after(setting: ClockSetting, before: ClockReading | None) -> datetime
     """
     if before is None:
         return setting.to
-    would_show = before.shown + timedelta(seconds=setting.at - before.at)
+    would_show = min(before.shown, _LAST) + timedelta(seconds=setting.at - before.at)
     return None if abs(setting.to - would_show) <= SAME_FRAME else would_show

@@ -156,4 +156,5 @@ def _site(has: Collection[str]) -> Conversation:
 def text(value: bytes) -> str | None:
     """Answer a device's own words: UTF-8, padding taken off, what cannot be printed left out; None if none is left."""
     words = value.decode("utf-8", "ignore")[: 2 * TEXT_LIMIT]
-    return "".join(character for character in words if character.isprintable()).strip()[:TEXT_LIMIT] or None
+    printed = "".join(character for character in words if character.isprintable())
+    return printed.strip()[:TEXT_LIMIT].rstrip() or None

@@ -33,6 +33,7 @@ from bleak.exc import (
     BleakGATTProtocolErrorCode,
 )
 from bleak_retry_connector import close_stale_connections_by_address, establish_connection
+from bleak_retry_connector.bluez import stop_discovery
 
 from drivers.errors import DeviceRefused, LinkError, LinkFault, LinkLost, LinkTimeout
 
@@ -60,6 +61,7 @@ _BLEAK_ERRORS = (BleakError, TimeoutError, OSError, EOFError, KeyError, Attribut
 _AUTHENTICATION = ("Failed", "Rejected", "Canceled", "Timeout")
 _PAIRING_REFUSALS = frozenset(f"org.bluez.Error.Authentication{how}" for how in _AUTHENTICATION)
 _NOT_PAIRED = frozenset({"org.bluez.Error.NotPermitted", "org.bluez.Error.NotAuthorized"})
+_BONDED = "org.bluez.Error.AlreadyExists"
 _NO_RSSI = -127  # bleak's word for "bluetoothd did not say": then it was not heard now
 _BASE = "-0000-1000-8000-00805f9b34fb"
 
@@ -71,10 +73,15 @@ _abandoned: set[asyncio.Task[Any]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A device that was heard now. `bonded`: as bluetoothd knows; the device may have forgotten."""
+    """A device, the adapter that heard it, and when (monotonic).
+
+    `bonded`: as bluetoothd knows; the device may have forgotten.
+    """
 
     address: str
+    adapter: str
     bonded: bool
+    at: float
     found: BLEDevice = field(repr=False)
 
 
@@ -84,8 +91,9 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
 
     def detected(device: BLEDevice, advertisement: AdvertisementData) -> None:
         if advertisement.rssi != _NO_RSSI:
-            _, known = advertisement.platform_data  # the device's own details are those of its first advertisement
-            heard(Sighting(device.address.upper(), bool(known.get("Paired")), device))
+            _path, known = advertisement.platform_data  # device.details are those of the first time
+            bonded = bool(known.get("Paired"))
+            heard(Sighting(device.address.upper(), adapter, bonded, time.monotonic(), device))
 
     # A filter that names RSSI: without it bluetoothd after 5.86 tells only of changes by 8 dBm or more (bluez, commit
     # e004414a1), and a cuff that lies still would not be heard a second time.
@@ -93,6 +101,8 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
     try:
         await in_time(scanner.start(), SCANNER_S)
     except _BLEAK_ERRORS as error:
+        # A start that was done and never answered counts as ours: bluetoothd would refuse each next one (InProgress).
+        await _quietly(in_time(stop_discovery(adapter), DISCONNECT_S))
         words = "the adapter does not scan; tried again. If it stays so: systemctl restart bluetooth"
         raise LinkLost(LinkFault.SCAN_FAILED, words) from error
     try:
@@ -109,20 +119,26 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
         if not gone.done():
             gone.set_result(None)
 
-    connecting = establish_connection(
-        BleakClient,
-        sighting.found,
-        sighting.address,
-        disconnected_callback=on_gone,
-        max_attempts=CONNECT_TRIES,
-        use_services_cache=False,
-    )
+    async def linked() -> GattLink:
+        client = await establish_connection(
+            BleakClient,
+            sighting.found,
+            sighting.address,
+            disconnected_callback=on_gone,
+            max_attempts=CONNECT_TRIES,
+            use_services_cache=False,
+        )
+        try:
+            return GattLink(client, gone, is_real=is_real)
+        except _BLEAK_ERRORS:  # lost again already, and its services with it
+            await client.disconnect()
+            raise
+
     try:
-        client = await in_time(connecting, CONNECT_S, too_late=lambda late: late.disconnect())
+        return await in_time(linked(), CONNECT_S, too_late=GattLink.close)
     except _BLEAK_ERRORS as error:
         words = "it was heard and could not be connected: tried again when it is heard"
         raise LinkLost(LinkFault.NOT_CONNECTED, words) from error
-    return GattLink(client, gone, is_real=is_real)
 
 
 async def hang_up_what_was_left(address: str) -> None:
@@ -173,20 +189,24 @@ class GattLink:
 
     async def bond(self) -> None:
         """Pair and bond, unless that was done before. Raises LinkError."""
+        was_gone = self.is_gone
         try:
-            await self._ask(self._client.pair(), "bond", BOND_S)
-        except LinkLost as error:  # which is how a refusal looks where bluetoothd leaves the call unanswered
+            await self._ask(self._pair(), "bond", BOND_S)
+        except LinkLost as error:
+            if was_gone:
+                raise
+            # Which is how a refusal looks where bluetoothd leaves the call unanswered.
             raise DeviceRefused(LinkFault.PAIRING_REFUSED, _PAIRING_REFUSED) from error
 
     async def read(self, characteristic: str) -> bytes:
         """Read a characteristic. Raises LinkError, of which DeviceRefused is the device's own word."""
         found = self._find(characteristic)
-        return bytes(await self._ask(self._client.read_gatt_char(found), f"read {characteristic}"))
+        return bytes(await self._ask(self._client.read_gatt_char(found), f"read {characteristic}", CALL_S))
 
     async def write(self, characteristic: str, value: bytes) -> None:
         """Write a characteristic, with response. Raises LinkError, of which DeviceRefused is the device's own word."""
         found = self._find(characteristic)
-        await self._ask(self._client.write_gatt_char(found, value, response=True), f"write {characteristic}")
+        await self._ask(self._client.write_gatt_char(found, value, response=True), f"write {characteristic}", CALL_S)
 
     async def subscribe(self, characteristic: str) -> None:
         """Turn on indications or notifications: `next_value` answers them. Raises LinkError."""
@@ -200,7 +220,7 @@ class GattLink:
                 _log.error("a device floods with %s: its link is given up", characteristic)
                 self.lost()
 
-        await self._ask(self._client.start_notify(found, take), f"subscribe to {characteristic}")
+        await self._ask(self._client.start_notify(found, take), f"subscribe to {characteristic}", CALL_S)
 
     async def next_value(self, silence_s: float) -> Value | None:
         """Answer the next value; None when nothing came for `silence_s`, or the link is lost and all were answered."""
@@ -221,7 +241,15 @@ class GattLink:
 
     async def close(self) -> None:
         """End the link, if there still is one, and give back what bleak holds for it."""
-        await _quietly(in_time(self._client.disconnect(), DISCONNECT_S))
+        if not await _quietly(in_time(self._client.disconnect(), DISCONNECT_S)):
+            await hang_up_what_was_left(self._client.address)  # else it stays connected, and is never heard again
+
+    async def _pair(self) -> None:
+        try:
+            await self._client.pair()
+        except BleakDBusError as error:
+            if error.dbus_error != _BONDED:  # the device may ask for it, too, and faster
+                raise
 
     def _find(self, characteristic: str) -> BleakGATTCharacteristic:
         found = self._characteristics.get(characteristic)
@@ -230,7 +258,7 @@ class GattLink:
             raise LinkLost(LinkFault.NOT_THIS_MODEL, words)
         return found
 
-    async def _ask(self, call: Coroutine[Any, Any, _T], what: str, limit_s: float = CALL_S) -> _T:
+    async def _ask(self, call: Coroutine[Any, Any, _T], what: str, limit_s: float) -> _T:
         try:
             return await in_time(call, limit_s, self._gone)
         except _BLEAK_ERRORS as error:
@@ -253,38 +281,40 @@ async def in_time(
     `too_late` is handed what it answered although it was cancelled. A call that cannot be cancelled is left behind.
     """
     task = asyncio.ensure_future(call)
+    answered = False
     try:
         either: set[asyncio.Future[Any]] = {task} if gone is None else {task, gone}
         await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         if not task.done() and gone is not None and gone.done():
             await asyncio.wait([task], timeout=LAST_WORD_S)  # an answer that is under way
-        if task.done():
+        if task.done() and not task.cancelled():
+            answered = True
             return task.result()
     finally:
-        if not task.done():
+        if not answered:  # also where we are cancelled in the moment of its answer
             task.cancel()
-            _leave_behind(task, too_late)
-            await asyncio.wait([task], timeout=ABANDON_S)
+            leaving = asyncio.ensure_future(_leave_behind(task, too_late))
+            _abandoned.add(leaving)
+            leaving.add_done_callback(_abandoned.discard)
+            await asyncio.wait([leaving], timeout=ABANDON_S)
     raise TimeoutError
 
 
-def _leave_behind(task: asyncio.Task[_T], too_late: Callable[[_T], Coroutine[Any, Any, None]] | None) -> None:
-    def ended(task: asyncio.Task[_T]) -> None:
-        _abandoned.discard(task)
-        if not task.cancelled() and task.exception() is None and too_late is not None:
-            _abandoned.add(closing := asyncio.ensure_future(_quietly(in_time(too_late(task.result()), DISCONNECT_S))))
-            closing.add_done_callback(_abandoned.discard)
-
-    _abandoned.add(task)
-    task.add_done_callback(ended)
+async def _leave_behind(task: asyncio.Task[_T], too_late: Callable[[_T], Coroutine[Any, Any, None]] | None) -> None:
+    """Wait for the end of what was cancelled; nobody hears of it any more."""
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None and too_late is not None:
+        await _quietly(in_time(too_late(task.result()), DISCONNECT_S))
 
 
-async def _quietly(work: Awaitable[None]) -> None:
-    """Tidy up; what fails here was gone before."""
+async def _quietly(work: Awaitable[None]) -> bool:
+    """Tidy up, and answer whether that was done; what fails here was mostly gone before."""
     try:
         await work
     except _BLEAK_ERRORS as error:
         _log.debug("tidying up: %s", type(error).__name__)
+        return False
+    return True
 
 
 def link_error(error: Exception, what: str) -> LinkError:

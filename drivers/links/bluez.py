@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 RETRY_S = 2.0
 CALL_S = 5.0  # for what bluetoothd answers at once
 POWER_OFF_S = 1.0  # an adapter's own time between off and on
+POWER_ON_TRIES = 3  # it answers Busy while it goes off
 
 _BLUEZ, _ROOT = "org.bluez", "/org/bluez"
 _ADAPTER, _AGENT = "org.bluez.Adapter1", "org.bluez.Agent1"
@@ -69,7 +70,10 @@ class Bluez:
         self._on_change = on_change
         self._bus: MessageBus | None = None
         self._owner = ""
-        self._owner_changed = asyncio.Event()
+        self._ask_again = asyncio.Event()
+        self._asking = False
+        self._complained = False
+        self._cycling = asyncio.Lock()
         self._adapters: dict[str, Adapter] = {}
         self.epoch = 0  # counts what ends every discovery: a daemon, an adapter or its power that went
 
@@ -110,53 +114,80 @@ class Bluez:
                 self._daemon_is_gone()
                 await asyncio.sleep(RETRY_S)
         finally:
-            self._leave_the_bus()
+            async with self._cycling:  # what was switched off is switched on by this connection
+                self._leave_the_bus()
 
     async def power_cycle(self) -> None:
         """Switch the adapter off and on again. Raises LinkLost where that is not to be had."""
         path = f"{_ROOT}/{self.adapter}"
-        for on in (False, True):
-            body = [_ADAPTER, "Powered", Variant("b", on)]
-            await self._call(Message(_BLUEZ, path, _PROPERTIES, "Set", signature="ssv", body=body))
-            if not on:
+        async with self._cycling:
+            try:
+                await self._power(path, on=False)
                 await asyncio.sleep(POWER_OFF_S)
+            except BaseException:  # nobody else would switch on again what we switched off
+                try:
+                    await self._power_on(path)
+                except LinkLost as error:
+                    _log.warning("the adapter may be switched off: %s", error)
+                raise
+            await self._power_on(path)
+
+    async def _power_on(self, path: str) -> None:
+        for _ in range(POWER_ON_TRIES - 1):
+            try:
+                return await self._power(path, on=True)
+            except LinkLost as error:
+                _log.debug("not switched on: %s", error)
+                await asyncio.sleep(POWER_OFF_S)
+        return await self._power(path, on=True)
+
+    async def _power(self, path: str, *, on: bool) -> None:
+        body = [_ADAPTER, "Powered", Variant("b", on)]
+        await self._call(Message(_BLUEZ, path, _PROPERTIES, "Set", signature="ssv", body=body))
 
     # ---- the bus -------------------------------------------------------------------------------------------------
 
     async def _attend(self) -> None:
         """Connect to the bus and follow the daemon, until the bus is gone."""
-        self._bus = bus = await asyncio.wait_for(MessageBus(bus_type=BusType.SYSTEM).connect(), CALL_S)
+        async with asyncio.timeout(CALL_S):
+            self._bus = bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
         bus.add_message_handler(self._on_message)
         for rule in _RULES:
             await self._call(Message(_DBUS, _DBUS_PATH, _DBUS, "AddMatch", signature="s", body=[rule]))
         bus_gone = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]  # dbus_fast says no types here
         try:
             while not bus_gone.done():
-                self._owner_changed.clear()  # before asking: what changes while we ask is asked again
+                self._ask_again.clear()  # before asking: what changes while we ask is asked again
+                self._asking = True
                 known = await self._ask_daemon()
-                changed = asyncio.ensure_future(self._owner_changed.wait())
+                self._asking = False
+                changed = asyncio.ensure_future(self._ask_again.wait())
                 try:
                     either: set[asyncio.Future[Any]] = {bus_gone, changed}
                     await asyncio.wait(either, timeout=None if known else RETRY_S, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     changed.cancel()
         finally:
-            bus_gone.cancel()
+            if not bus_gone.cancel() and not bus_gone.cancelled():
+                bus_gone.exception()  # why the bus is gone is all the same
 
     async def _ask_daemon(self) -> bool:
         """Take up what the daemon has, and register the agent with it; answer whether all that is known is known."""
         try:
+            name = Message(_DBUS, _DBUS_PATH, _DBUS, "NameHasOwner", signature="s", body=[_BLUEZ])
+            if not (await self._call(name))[0]:
+                return True  # the bus will tell when somebody has it
             (owner,) = await self._call(Message(_DBUS, _DBUS_PATH, _DBUS, "GetNameOwner", signature="s", body=[_BLUEZ]))
-        except LinkLost:
-            return True  # nobody owns the name; the bus will tell when somebody does
-        try:
             self._owner = str(owner)  # before asking: what it tells meanwhile is its own
-            (objects,) = await self._call(Message(_BLUEZ, "/", _OBJECTS, "GetManagedObjects"))
             await self._register_agent()
+            (objects,) = await self._call(Message(_BLUEZ, "/", _OBJECTS, "GetManagedObjects"))
         except LinkLost as error:
-            _log.warning("%s; tried again", error)
+            _log.log(logging.DEBUG if self._complained else logging.WARNING, "%s; tried again", error)
+            self._complained = True
             self._daemon_is_gone()
             return False
+        self._complained = False
+        self._adapters.clear()
         for path, interfaces in objects.items():
             self._note(path, interfaces)
         self._on_change()
@@ -180,7 +211,8 @@ class Bluez:
         if self._bus is None:
             raise LinkLost(LinkFault.NO_BLUETOOTH, "there is no system bus")
         try:
-            reply = await asyncio.wait_for(self._bus.call(message), CALL_S)
+            async with asyncio.timeout(CALL_S):  # asyncio.wait_for may swallow a cancellation (python/cpython#86296)
+                reply = await self._bus.call(message)
         except TimeoutError:
             raise LinkLost(LinkFault.NO_BLUETOOTH, f"{message.member} is not answered") from None
         if reply is None or reply.message_type is MessageType.ERROR:
@@ -206,10 +238,13 @@ class Bluez:
             return self._as_agent(message) if message.path == _AGENT_PATH else None
         if message.message_type is not MessageType.SIGNAL:
             return None
-        if message.member == "NameOwnerChanged" and message.body[0] == _BLUEZ:
+        if message.sender == _DBUS and message.member == "NameOwnerChanged" and message.body[0] == _BLUEZ:
             self._daemon_is_gone()
-            self._owner_changed.set()
-        elif message.sender == self._owner and message.member == "InterfacesAdded":
+            self._ask_again.set()
+            return None
+        if message.sender == self._owner and self._asking:
+            self._ask_again.set()  # the answer that is under way may be older than this
+        if message.sender == self._owner and message.member == "InterfacesAdded":
             self._note(*message.body)
             self._on_change()
         elif message.sender == self._owner and message.member == "InterfacesRemoved":

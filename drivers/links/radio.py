@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 SESSIONS = 3
 RETRY_S = 1.0
 LOOK_S = 1.0  # how often silence is looked at
+FRESH_S = 10.0  # who was heard longer ago, while it waited for its turn, is waited for anew
 # bluetoothd's own pause between two scans is 5 s: an adapter that scans for nobody for longer has forgotten us.
 NOT_DISCOVERING_S = 20.0
 DEAF_AFTER_S, DEAF_CAP_S = 120.0, 3600.0
@@ -54,7 +55,8 @@ class Radio:
         self._changed = asyncio.Event()
         self._connecting = asyncio.Lock()
         self._sessions = asyncio.Semaphore(SESSIONS)
-        self._expected: dict[str, asyncio.Future[Sighting]] = {}
+        self._expected: dict[str, asyncio.Future[None]] = {}
+        self._heard_last: dict[str, Sighting] = {}
         self._links: set[GattLink] = set()
         self._failures: dict[str, int] = {}
         self._heard_at = 0.0
@@ -81,34 +83,47 @@ class Radio:
     @asynccontextmanager
     async def link(self, address: str) -> AsyncIterator[GattLink]:
         """Wait until the device is heard, connect, and close in the end. Raises LinkError."""
-        sighting = await self._sighting(address)
-        async with self._sessions:
-            link = await self._connect(sighting)
-            self._links.add(link)
+        link = None
+        while link is None:
+            await self._sighting(address)
+            await self._sessions.acquire()
             try:
-                yield link
+                link = await self._connect(address)
             finally:
-                self._links.discard(link)
+                if link is None:
+                    self._sessions.release()
+        self._links.add(link)
+        try:
+            yield link
+        finally:
+            self._links.discard(link)
+            try:
                 await link.close()
+            finally:
+                self._sessions.release()
 
     # ---- connecting ----------------------------------------------------------------------------------------------
 
-    async def _sighting(self, address: str) -> Sighting:
-        expected: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
+    async def _sighting(self, address: str) -> None:
+        expected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._expected[address] = expected
         try:
-            return await expected
+            await expected
         finally:
             del self._expected[address]
 
-    async def _connect(self, sighting: Sighting) -> GattLink:
+    async def _connect(self, address: str) -> GattLink | None:
+        """Connect; None if the device's last word is too old by the time of its turn. Raises LinkLost."""
         async with self._connecting:
+            sighting = self._heard_last[address]
+            if time.monotonic() - sighting.at > FRESH_S:
+                return None
             try:
-                link = await connect(sighting, is_real=radio_is_real(self._bluez.adapter))
+                link = await connect(sighting, is_real=radio_is_real(sighting.adapter))
             except LinkLost as error:
                 _log.debug("not connected: %s", type(error.__cause__).__name__)
                 raise self._why_not(sighting, error) from error
-        self._failures.pop(sighting.address, None)
+        self._failures.pop(address, None)
         return link
 
     def _why_not(self, sighting: Sighting, error: LinkLost) -> LinkLost:
@@ -124,9 +139,11 @@ class Radio:
     def _heard(self, sighting: Sighting) -> None:
         self._heard_at = time.monotonic()
         self._silent_starts = 0
-        expected = self._expected.get(sighting.address)
-        if expected is not None and not expected.done():
-            expected.set_result(sighting)
+        if sighting.address in self._addresses:
+            self._heard_last[sighting.address] = sighting
+            expected = self._expected.get(sighting.address)
+            if expected is not None and not expected.done():
+                expected.set_result(None)
         if self._trouble is not None:
             self._note(None)
 
@@ -166,8 +183,7 @@ class Radio:
                 await hang_up_what_was_left(address)
         async with scanning(adapter, self._heard):
             self._heard_at = time.monotonic()
-            if not self._silent_starts:
-                self._note(None)
+            self._note(LinkLost(LinkFault.RADIO_DEAF, _DEAF) if self._silent_starts else None)
             if not self._listens:
                 self._listens = True
                 self._on_change()
@@ -175,7 +191,7 @@ class Radio:
 
     async def _listen(self, epoch: int) -> None:
         discovering_at = time.monotonic()
-        patience = min(DEAF_CAP_S, DEAF_AFTER_S * 2.0**self._silent_starts)
+        patience = min(DEAF_CAP_S, DEAF_AFTER_S * 2.0 ** min(self._silent_starts, 10))
         while self._bluez.epoch == epoch:
             await self._something_changes(LOOK_S)
             now = time.monotonic()
@@ -184,7 +200,9 @@ class Radio:
             if now - discovering_at > NOT_DISCOVERING_S:
                 _log.warning("the adapter scans no more; started again")
                 return
-            if now - self._heard_at > patience and not self._links:
+            if self._links:  # who has a link is heard
+                self._heard_at = now
+            if now - self._heard_at > patience:
                 await self._heal()
                 return
 

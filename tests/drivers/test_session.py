@@ -1,0 +1,250 @@
+"""The dialog with a Bluetooth device, as the steps that it is: no link, no clock but the one that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivers.ble.session import (
+    BATTERY,
+    DATE_TIME,
+    FIRMWARE,
+    MAKER,
+    MODEL,
+    SERIAL,
+    TEMPERATURE_TYPE,
+    TEXT_LIMIT,
+    Act,
+    Answer,
+    Bond,
+    Found,
+    LocalTime,
+    Read,
+    Subscribe,
+    Write,
+    converse,
+    text,
+)
+from drivers.contract import Battery, ClockReading, ClockSetting, Identity, Notice, Site
+from drivers.models import SessionStep
+
+A_AND_D: tuple[SessionStep, ...] = ("bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe")
+ALL = frozenset({MAKER, MODEL, SERIAL, FIRMWARE, BATTERY, DATE_TIME, TEMPERATURE_TYPE, "2A35"})
+SAID: Mapping[str, bytes] = {
+    MAKER: b"A&D Medical",
+    MODEL: b"UA-651BLE",
+    SERIAL: b"SIM-000001",
+    FIRMWARE: b"1.0",
+    BATTERY: b"\x5a",
+    TEMPERATURE_TYPE: b"\x06",
+    DATE_TIME: bytes.fromhex("ea070b160d0509"),  # 2026-11-22 13:05:09
+}
+NOW = datetime(2026, 11, 22, 13, 5, 30, 600_000)  # noqa: DTZ001 - a device's clock has no zone
+Said = list[Act | Found]
+
+
+def talk(
+    steps: Sequence[SessionStep] = A_AND_D,
+    said: Mapping[str, bytes | None] = SAID,
+    has: Collection[str] = ALL,
+    local_time: LocalTime = lambda: (NOW, 50.0),
+    records: Collection[str] = ("2A35",),
+) -> Said:
+    """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds."""
+    heard: Said = []
+    conversation = converse(steps, records, has, local_time)
+    clock = 100.0
+    answer: Answer | None = None
+    while True:
+        try:
+            act = next(conversation) if answer is None else conversation.send(answer)
+        except StopIteration:
+            return heard
+        heard.append(act)
+        answer = None
+        if isinstance(act, Bond | Read | Write | Subscribe):
+            value = said.get(act.characteristic, b"") if isinstance(act, Read) else b""
+            refused = value is None or (isinstance(act, Write) and said.get("write", b"") is None)
+            answer = Answer(clock, clock + 2.0, value or b"", refused)
+            clock += 10.0
+
+
+def the_only(kind: type[Found], said: Said) -> Found | None:
+    found = [one for one in said if isinstance(one, kind)]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def asked(said: Said) -> list[str]:
+    return [act.characteristic for act in said if isinstance(act, Read | Write | Subscribe)]
+
+
+def test_the_whole_way_of_an_a_and_d() -> None:
+    assert talk() == [
+        Bond(),
+        Read(MAKER),
+        Read(MODEL),
+        Read(SERIAL),
+        Read(FIRMWARE),
+        Identity("A&D Medical", "UA-651BLE", "SIM-000001", "1.0"),
+        Read(BATTERY),
+        Battery(90),
+        Read(TEMPERATURE_TYPE),
+        Site("oral"),
+        Read(DATE_TIME),
+        ClockReading(datetime(2026, 11, 22, 13, 5, 9), 171.0, 2.0),  # noqa: DTZ001
+        ClockSetting(datetime(2026, 11, 22, 13, 5, 31), 50.0),  # noqa: DTZ001 - rounded, not cut off
+        Write(DATE_TIME, bytes.fromhex("ea070b160d051f")),
+        Subscribe("2A35"),
+    ]
+
+
+def test_the_steps_are_gone_through_in_their_order() -> None:
+    said = talk(("set_clock", "battery", "bond", "subscribe"))
+    assert [type(one) for one in said] == [ClockSetting, Write, Read, Battery, Bond, Subscribe]
+
+
+def test_every_step_that_a_model_may_name_does_something() -> None:
+    for step in get_args(SessionStep):
+        assert talk((step,)), step
+
+
+@given(st.frozensets(st.sampled_from(sorted(ALL - {"2A35"}))))
+def test_what_the_device_does_not_have_is_not_asked_for(has: frozenset[str]) -> None:
+    assert set(asked(talk(has={*has, "2A35"}))) == {*has, "2A35"}
+
+
+def test_each_characteristic_that_brings_records_is_subscribed() -> None:
+    assert talk(("subscribe",), records=("2A35", "2A1C")) == [Subscribe("2A35"), Subscribe("2A1C")]
+
+
+def test_what_brings_records_is_asked_for_though_it_is_not_there() -> None:
+    """Whoever has the link then says that this is another model."""
+    assert talk(("subscribe",), has=()) == [Subscribe("2A35")]
+
+
+# ---- clock -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_not_set_while_nobody_knows_the_time() -> None:
+    said = talk(local_time=lambda: None)
+    assert not [one for one in said if isinstance(one, Write | ClockSetting)]
+    assert the_only(ClockReading, said) is not None
+
+
+def test_the_setting_is_told_before_it_is_written() -> None:
+    said = talk(("set_clock", "subscribe"))
+    assert [type(one) for one in said[:2]] == [ClockSetting, Write]
+
+
+def test_a_refused_setting_is_a_notice() -> None:
+    said = talk(said={**SAID, "write": None})
+    notice = the_only(Notice, said)
+    assert isinstance(notice, Notice)
+    assert notice.code == "clock_not_set"
+    assert said.index(notice) == said.index(Write(DATE_TIME, bytes.fromhex("ea070b160d051f"))) + 1
+    assert said[-1] == Subscribe("2A35")
+
+
+def test_a_setting_that_was_taken_is_no_notice() -> None:
+    assert the_only(Notice, talk()) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"",
+        bytes.fromhex("ea070b160d05"),
+        bytes.fromhex("ea070b160d050900"),
+        bytes.fromhex("00000b160d0509"),  # no year
+        bytes.fromhex("ea0700160d0509"),  # no month
+        bytes.fromhex("ea070b000d0509"),  # no day
+        bytes.fromhex("ea070d160d0509"),  # month 13
+        bytes.fromhex("ea070b16180509"),  # hour 24
+        bytes.fromhex("ea07021e0d0509"),  # 30 February
+        bytes.fromhex("01000b160d0509"),  # year 1
+        b"\xff" * 7,
+    ],
+)
+def test_a_clock_that_shows_no_time_is_set_all_the_same(answer: bytes | None) -> None:
+    said = talk(said={**SAID, DATE_TIME: answer})
+    assert the_only(ClockReading, said) is None
+    assert the_only(ClockSetting, said) is not None
+
+
+# ---- what it says of itself ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [b"\x65", b"\xff", b"", b"\x5a\x00", None])
+def test_what_is_no_percentage_is_no_battery(answer: bytes | None) -> None:
+    assert the_only(Battery, talk(said={**SAID, BATTERY: answer})) is None
+
+
+@pytest.mark.parametrize(("answer", "percent"), [(b"\x00", 0), (b"\x64", 100)])
+def test_a_battery_from_end_to_end(answer: bytes, percent: int) -> None:
+    assert the_only(Battery, talk(said={**SAID, BATTERY: answer})) == Battery(percent)
+
+
+@pytest.mark.parametrize("answer", [b"\x00", b"\x0a", b"", b"\x06\x06", None])
+def test_a_place_that_means_nothing_is_left_out(answer: bytes | None) -> None:
+    assert the_only(Site, talk(said={**SAID, TEMPERATURE_TYPE: answer})) is None
+
+
+def test_a_text_that_is_refused_is_left_out_and_the_others_stand() -> None:
+    identity = the_only(Identity, talk(said={**SAID, SERIAL: None}))
+    assert identity == Identity("A&D Medical", "UA-651BLE", None, "1.0")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"5171200001\x00\x00\x00\x00", "5171200001"),
+        (b"  UA-651BLE      ", "UA-651BLE"),
+        ("Größe 2".encode(), "Größe 2"),
+        (b"A\xff\xfe&D", "A&D"),
+        (b"A&D\xc3", "A&D"),  # a letter cut off
+        (b"one\r\ntwo\x1b[31m", "onetwo[31m"),
+        ("a\u202eb".encode(), "ab"),  # turns what follows around
+        (b"", None),
+        (b"\x00" * 20, None),
+        (b" \t\x00 ", None),
+        (b"\xff\xff", None),
+        (b"x" * 512, "x" * TEXT_LIMIT),
+        (b"x" * (TEXT_LIMIT - 1) + b" y", "x" * (TEXT_LIMIT - 1)),
+    ],
+)
+def test_a_devices_own_words(value: bytes, words: str | None) -> None:
+    assert text(value) == words
+
+
+@given(st.binary(max_size=512))
+def test_a_devices_words_are_bounded_and_fit_to_print(value: bytes) -> None:
+    words = text(value)
+    assert words is None or (0 < len(words) <= TEXT_LIMIT and words.isprintable() and words == words.strip())
+
+
+# ---- whatever it says ------------------------------------------------------------------------------------------------
+
+_answers: st.SearchStrategy[Mapping[str, bytes | None]] = st.dictionaries(
+    st.sampled_from(sorted({*ALL, "write"})), st.none() | st.binary(max_size=20) | st.binary(min_size=7, max_size=7)
+)
+_times: st.SearchStrategy[Callable[[], tuple[datetime, float] | None]] = st.sampled_from(
+    [lambda: None, lambda: (NOW, 50.0)]
+)
+
+
+@given(st.permutations(A_AND_D), _answers, st.frozensets(st.sampled_from(sorted(ALL))), _times)
+def test_nothing_that_a_device_says_ends_the_dialog_and_only_its_clock_is_written(
+    steps: Sequence[SessionStep], said: Mapping[str, bytes | None], has: frozenset[str], local_time: LocalTime
+) -> None:
+    heard = talk(steps, said, has, local_time)
+    assert heard.count(Subscribe("2A35")) == 1
+    writes = [act for act in heard if isinstance(act, Write)]
+    assert all(act.characteristic == DATE_TIME and len(act.value) == 7 for act in writes)
+    assert len(writes) == (DATE_TIME in has and local_time() is not None)
