@@ -46,6 +46,7 @@ SensorNotice = Literal[
     "interference",
     "ambient_light",
     "out_of_track",
+    "sensor_alarm",
 ]
 
 Evidence = Literal["manual", "capture", "independent-test", "derived", "hardware"]

@@ -14,8 +14,11 @@ _SERIAL = {
     "and_tm": "drivers.serial.and_tm",
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
+    "masimo_ascii1": "drivers.serial.masimo_ascii1",
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
+    "nonin_ascii": "drivers.serial.nonin_ascii",
+    "nonin_df2": "drivers.serial.nonin_df2",
     "sma": "drivers.serial.sma",
 }
 _BLE = {

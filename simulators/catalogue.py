@@ -11,8 +11,11 @@ from simulators.serial.and_tm import AndTm
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
+from simulators.serial.masimo import MasimoOximeter
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.nonin_ascii import NoninOximeter
+from simulators.serial.nonin_df2 import NoninXpod
 from simulators.serial.sma import SmaScale
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
@@ -36,6 +39,11 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "ge-carescape-v100": DinamapMonitor,
     "nellcor-n-560": partial(NellcorOximeter, "N-560"),
     "nellcor-npb-290": partial(NellcorOximeter, "NPB-290"),
+    "masimo-rad-8": lambda seed: MasimoOximeter(seed=seed),
+    "masimo-radical-7": lambda seed: MasimoOximeter(radical=True, seed=seed),
+    "nonin-avant-9600": lambda seed: NoninOximeter(seed=seed),
+    "nonin-9847": lambda seed: NoninOximeter(clock=True, seed=seed),
+    "nonin-xpod": NoninXpod,
 }
 
 
