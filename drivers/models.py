@@ -29,6 +29,8 @@ LoadNotice = Literal[
     "no_data",
     "measuring",
     "measurement_failed",
+    "no_final_temperature",
+    "no_answer",
 ]
 
 # The notices of oximeters after which a finger may be another's.

@@ -20,6 +20,8 @@ _SERIAL = {
     "nonin_ascii": "drivers.serial.nonin_ascii",
     "nonin_df2": "drivers.serial.nonin_df2",
     "sma": "drivers.serial.sma",
+    "suretemp": "drivers.serial.suretemp",
+    "taidoc": "drivers.serial.taidoc",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -110,7 +110,7 @@ PROGRESS_NOTICES = frozenset(
         *("settling", "repeat", "unsettled"),
         *("measuring", "feature", "temperature_type"),
         *("none_yet", "no_data", "old_record", "companion", "header", "trend"),
-        *("sensor_alarm",),
+        *("no_final_temperature", "record_time", "sensor_alarm"),
         *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )

@@ -17,6 +17,8 @@ from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.nonin_ascii import NoninOximeter
 from simulators.serial.nonin_df2 import NoninXpod
 from simulators.serial.sma import SmaScale
+from simulators.serial.suretemp import SureTempModule
+from simulators.serial.taidoc import TaidocMeter
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -44,6 +46,9 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "nonin-avant-9600": lambda seed: NoninOximeter(seed=seed),
     "nonin-9847": lambda seed: NoninOximeter(clock=True, seed=seed),
     "nonin-xpod": NoninXpod,
+    "suretemp-plus-module": SureTempModule,
+    "fora-d40": partial(TaidocMeter, "D40"),
+    "fora-ir42": partial(TaidocMeter, "IR42"),
 }
 
 
