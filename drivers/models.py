@@ -29,6 +29,8 @@ LoadNotice = Literal[
     "no_data",
     "measuring",
     "measurement_failed",
+    "no_final_temperature",
+    "no_answer",
 ]
 
 # The notices of oximeters after which a finger may be another's.
@@ -46,6 +48,7 @@ SensorNotice = Literal[
     "interference",
     "ambient_light",
     "out_of_track",
+    "sensor_alarm",
 ]
 
 # What is said to a Bluetooth device, in order (drivers/ble/session.py).

@@ -15,12 +15,17 @@ _SERIAL = {
     "and_ua767": "drivers.serial.and_ua767",
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
+    "masimo_ascii1": "drivers.serial.masimo_ascii1",
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
+    "nonin_ascii": "drivers.serial.nonin_ascii",
+    "nonin_df2": "drivers.serial.nonin_df2",
     "omron_hbp9020": "drivers.serial.omron_hbp9020",
     "omron_hbp9030": "drivers.serial.omron_hbp9030",
     "sma": "drivers.serial.sma",
     "suntech": "drivers.serial.suntech",
+    "suretemp": "drivers.serial.suretemp",
+    "taidoc": "drivers.serial.taidoc",
     "terumo": "drivers.serial.terumo",
 }
 _BLE = {

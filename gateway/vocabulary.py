@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "body_height": Kind("cm", ("8302-2",), 188740, "MDC_LEN_BODY_ACTUAL"),
     "bmi": Kind("kg/m2", ("39156-5",), 188752, "MDC_RATIO_MASS_BODY_LEN_SQ"),
     "body_fat": Kind("%", ("41982-0",), 188748, "MDC_BODY_FAT"),
+    "perfusion_index": Kind("%", ("61006-3",), 150488, "MDC_BLD_PERF_INDEX"),
 }
 
 _PULSE_OF_CUFF = (149546, "MDC_PULS_RATE_NON_INV")
@@ -109,6 +110,7 @@ PROGRESS_NOTICES = frozenset(
         *("settling", "repeat", "unsettled"),
         *("measuring", "feature", "temperature_type"),
         *("acknowledged", "none_yet", "no_data", "old_record", "companion", "header", "trend"),
+        *("no_final_temperature", "record_time", "sensor_alarm"),
         *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )

@@ -15,12 +15,17 @@ from simulators.serial.and_ua767 import and_ua767
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
+from simulators.serial.masimo import MasimoOximeter
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.nonin_ascii import NoninOximeter
+from simulators.serial.nonin_df2 import NoninXpod
 from simulators.serial.omron_hbp9020 import omron_hbp9020
 from simulators.serial.omron_hbp9030 import omron_hbp9030
 from simulators.serial.sma import SmaScale
 from simulators.serial.suntech import SuntechModule
+from simulators.serial.suretemp import SureTempModule
+from simulators.serial.taidoc import TaidocMeter
 from simulators.serial.terumo import terumo
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
@@ -49,6 +54,14 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "omron-hbp-9030": omron_hbp9030,
     "omron-hbp-9020": omron_hbp9020,
     "terumo-br-500": terumo,
+    "masimo-rad-8": lambda seed: MasimoOximeter(seed=seed),
+    "masimo-radical-7": lambda seed: MasimoOximeter(radical=True, seed=seed),
+    "nonin-avant-9600": lambda seed: NoninOximeter(seed=seed),
+    "nonin-9847": lambda seed: NoninOximeter(clock=True, seed=seed),
+    "nonin-xpod": NoninXpod,
+    "suretemp-plus-module": SureTempModule,
+    "fora-d40": partial(TaidocMeter, "D40"),
+    "fora-ir42": partial(TaidocMeter, "IR42"),
 }
 
 

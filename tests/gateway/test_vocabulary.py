@@ -35,6 +35,7 @@ PINNED = {
     "body_height": ("cm", ["8302-2"], 57668, "MDC_LEN_BODY_ACTUAL"),
     "bmi": ("kg/m2", ["39156-5"], 57680, "MDC_RATIO_MASS_BODY_LEN_SQ"),
     "body_fat": ("%", ["41982-0"], 57676, "MDC_BODY_FAT"),
+    "perfusion_index": ("%", ["61006-3"], 19416, "MDC_BLD_PERF_INDEX"),
 }
 PRIMARY = {"systolic", "diastolic", "body_weight", "body_temperature", "oxygen_saturation"}
 
