@@ -14,6 +14,7 @@ _SERIAL = {
     "and_tm": "drivers.serial.and_tm",
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
+    "health_o_meter_binary": "drivers.serial.health_o_meter_binary",
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
     "sma": "drivers.serial.sma",

@@ -11,6 +11,7 @@ from simulators.serial.and_tm import AndTm
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
+from simulators.serial.health_o_meter_binary import BabyScale, ChairScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.sma import SmaScale
@@ -25,6 +26,10 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-1100kl-e": partial(HealthOMeterScale, "health-o-meter-1100kl-e"),
     "health-o-meter-1100kl-l": partial(HealthOMeterScale, "health-o-meter-1100kl-l"),
     "health-o-meter-2210kl-am": partial(HealthOMeterScale, "health-o-meter-2210kl-am"),
+    "health-o-meter-2595kl": lambda seed: ChairScale(seed=seed),
+    "health-o-meter-2595kl-before-4215": lambda seed: ChairScale(early=True, seed=seed),
+    "health-o-meter-522kl": lambda seed: BabyScale(seed=seed),
+    "health-o-meter-553kl": lambda seed: BabyScale(holds=True, soh=True, seed=seed),
     "and-standard-scale": partial(AndScale, STANDARD),
     "and-hv-wp-format2": partial(AndScale, FORMAT_2),
     "mt-sics-scale": MtSicsScale,
