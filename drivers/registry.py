@@ -17,6 +17,8 @@ _SERIAL = {
     "health_o_meter_binary": "drivers.serial.health_o_meter_binary",
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
+    "rice_lake_esc": "drivers.serial.rice_lake_esc",
+    "rice_lake_print": "drivers.serial.rice_lake_print",
     "sma": "drivers.serial.sma",
 }
 _BLE = {

@@ -14,6 +14,7 @@ from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.health_o_meter_binary import BabyScale, ChairScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.rice_lake import RiceLakeScale
 from simulators.serial.sma import SmaScale
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
@@ -35,6 +36,10 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "mt-sics-scale": MtSicsScale,
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
+    "rice-lake-350-10-print": partial(RiceLakeScale, "rice-lake-350-10-print"),
+    "rice-lake-550-10-print": partial(RiceLakeScale, "rice-lake-550-10-print"),
+    "rice-lake-140-10-7-esc": partial(RiceLakeScale, "rice-lake-140-10-7-esc"),
+    "rice-lake-150-10-esc": partial(RiceLakeScale, "rice-lake-150-10-esc"),
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
     "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
     "ge-dinamap-pro": DinamapMonitor,
