@@ -12,6 +12,7 @@ from drivers.models import DeviceModel, Quirks
 _SERIAL = {
     "and_scale": "drivers.serial.and_scale",
     "and_tm": "drivers.serial.and_tm",
+    "detecto_csv": "drivers.serial.detecto_csv",
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
     "health_o_meter_binary": "drivers.serial.health_o_meter_binary",

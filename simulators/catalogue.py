@@ -8,6 +8,7 @@ from functools import partial
 
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
 from simulators.serial.and_tm import AndTm
+from simulators.serial.detecto_solo import DetectoSolo
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
@@ -36,6 +37,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "mt-sics-scale": MtSicsScale,
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
+    "detecto-solo": DetectoSolo,
     "rice-lake-350-10-print": partial(RiceLakeScale, "rice-lake-350-10-print"),
     "rice-lake-550-10-print": partial(RiceLakeScale, "rice-lake-550-10-print"),
     "rice-lake-140-10-7-esc": partial(RiceLakeScale, "rice-lake-140-10-7-esc"),
