@@ -21,6 +21,7 @@ _SERIAL = {
     "rice_lake_esc": "drivers.serial.rice_lake_esc",
     "rice_lake_print": "drivers.serial.rice_lake_print",
     "sma": "drivers.serial.sma",
+    "tanita": "drivers.serial.tanita",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -17,6 +17,7 @@ from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.rice_lake import RiceLakeScale
 from simulators.serial.sma import SmaScale
+from simulators.serial.tanita import TanitaScale
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -42,6 +43,9 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "rice-lake-550-10-print": partial(RiceLakeScale, "rice-lake-550-10-print"),
     "rice-lake-140-10-7-esc": partial(RiceLakeScale, "rice-lake-140-10-7-esc"),
     "rice-lake-150-10-esc": partial(RiceLakeScale, "rice-lake-150-10-esc"),
+    "tanita-sc-240": partial(TanitaScale, "tanita-sc-240"),
+    "tanita-sc-330": partial(TanitaScale, "tanita-sc-330"),
+    "tanita-pw-650ma": partial(TanitaScale, "tanita-pw-650ma"),
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
     "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
     "ge-dinamap-pro": DinamapMonitor,
