@@ -12,9 +12,11 @@ from functools import partial
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
 from simulators.serial.and_tm import AndTm
 from simulators.serial.and_ua767 import and_ua767
+from simulators.serial.detecto_solo import DetectoSolo
 from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
+from simulators.serial.health_o_meter_binary import BabyScale, ChairScale
 from simulators.serial.masimo import MasimoOximeter
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
@@ -22,10 +24,12 @@ from simulators.serial.nonin_ascii import NoninOximeter
 from simulators.serial.nonin_df2 import NoninXpod
 from simulators.serial.omron_hbp9020 import omron_hbp9020
 from simulators.serial.omron_hbp9030 import omron_hbp9030
+from simulators.serial.rice_lake import RiceLakeScale
 from simulators.serial.sma import SmaScale
 from simulators.serial.suntech import SuntechModule
 from simulators.serial.suretemp import SureTempModule
 from simulators.serial.taidoc import TaidocMeter
+from simulators.serial.tanita import TanitaScale
 from simulators.serial.terumo import terumo
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
@@ -38,11 +42,23 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-1100kl-e": partial(HealthOMeterScale, "health-o-meter-1100kl-e"),
     "health-o-meter-1100kl-l": partial(HealthOMeterScale, "health-o-meter-1100kl-l"),
     "health-o-meter-2210kl-am": partial(HealthOMeterScale, "health-o-meter-2210kl-am"),
+    "health-o-meter-2595kl": lambda seed: ChairScale(seed=seed),
+    "health-o-meter-2595kl-before-4215": lambda seed: ChairScale(early=True, seed=seed),
+    "health-o-meter-522kl": lambda seed: BabyScale(seed=seed),
+    "health-o-meter-553kl": lambda seed: BabyScale(holds=True, soh=True, seed=seed),
     "and-standard-scale": partial(AndScale, STANDARD),
     "and-hv-wp-format2": partial(AndScale, FORMAT_2),
     "mt-sics-scale": MtSicsScale,
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
+    "detecto-solo": DetectoSolo,
+    "rice-lake-350-10-print": partial(RiceLakeScale, "rice-lake-350-10-print"),
+    "rice-lake-550-10-print": partial(RiceLakeScale, "rice-lake-550-10-print"),
+    "rice-lake-140-10-7-esc": partial(RiceLakeScale, "rice-lake-140-10-7-esc"),
+    "rice-lake-150-10-esc": partial(RiceLakeScale, "rice-lake-150-10-esc"),
+    "tanita-sc-240": partial(TanitaScale, "tanita-sc-240"),
+    "tanita-sc-330": partial(TanitaScale, "tanita-sc-330"),
+    "tanita-pw-650ma": partial(TanitaScale, "tanita-pw-650ma"),
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
     "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
     "ge-dinamap-pro": DinamapMonitor,

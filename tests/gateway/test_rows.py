@@ -16,7 +16,7 @@ from gateway.config import load
 from gateway.vocabulary import KINDS
 
 ROWS = model_names()
-HEALTH_O_METER = [name for name in ROWS if name.startswith("health-o-meter-")]
+HEALTH_O_METER = [name for name in ROWS if load_model(name).driver == "health_o_meter"]
 
 # Pelstar "Communication Protocols" REV20230711, p. 10 and 12: these send weights that are not locked
 SENDS_UNLOCKED = {
