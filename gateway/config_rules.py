@@ -18,6 +18,8 @@ from gateway.settings import UNITS, parse_url
 from gateway.yaml_places import Node
 
 _BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+# Each CP210x leaves its maker with the serial number 0001 (STocidlowski/device_reporter docs/devices.md).
+_TWIN = re.compile(r"/dev/serial/by-id/.*CP210.*_0001-if.*")
 _UNITS_OF: Mapping[str, frozenset[str]] = {
     "scale": frozenset({"kg", "g", "[lb_av]", "[oz_av]", "cm", "m", "[in_i]"}),
     "blood_pressure": frozenset({"mm[Hg]", "kPa"}),
@@ -123,6 +125,9 @@ def _device(report: Report, index: int, device: Node, names: list[str], models: 
         _link(report, at, device, model)
     if _BARE_PORT.fullmatch(text_of(device, "port")):
         message = "this name goes to whichever device is plugged in first: use its name in /dev/serial/by-path"
+        report.warning((*at, "port"), message)
+    if _TWIN.fullmatch(text_of(device, "port")):
+        message = "each adapter with this chip has the serial number 0001: use its name in /dev/serial/by-path"
         report.warning((*at, "port"), message)
     if text_of(device, "stored") == "publish":
         message = "what was not measured just now, perhaps another patient's, goes out as usable"

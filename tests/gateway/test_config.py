@@ -267,6 +267,11 @@ def test_the_protocol_may_be_written_in_two_ways(load: Load, written: str, meant
         ("  user", "  ca_file: ca.pem\n  user", ("6:12: broker.ca_file: warning: ", "no such file")),
         ("  user", "  password_file: pw\n  user", ("6:18: broker.password_file: warning: ", "no such file")),
         ("mqtts:", "allow_plaintext: true\n  url: mqtt:", ("6:8: broker.url: warning: ", "unencrypted")),
+        (
+            "/dev/pts/7",
+            "/dev/serial/by-id/usb-Silicon_Labs_CP2102_USB_to_UART_Bridge_Controller_0001-if00-port0",
+            ("devices[0].port: warning: ", "serial number 0001"),
+        ),
     ],
 )
 def test_what_is_unwise_is_a_warning(load: Load, old: str, new: str, told: tuple[str, str]) -> None:
