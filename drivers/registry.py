@@ -17,6 +17,7 @@ _SERIAL = {
     "mt_sics": "drivers.serial.mt_sics",
     "nellcor": "drivers.serial.nellcor",
     "sma": "drivers.serial.sma",
+    "st_gs": "drivers.serial.st_gs",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -14,6 +14,7 @@ from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.sma import SmaScale
+from simulators.serial.st_gs import StGsIndicator
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -30,6 +31,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "mt-sics-scale": MtSicsScale,
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
+    "triner-ts-700": StGsIndicator,
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
     "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
     "ge-dinamap-pro": DinamapMonitor,
