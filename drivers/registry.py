@@ -18,6 +18,7 @@ _SERIAL = {
     "nellcor": "drivers.serial.nellcor",
     "sma": "drivers.serial.sma",
     "st_gs": "drivers.serial.st_gs",
+    "toledo_continuous": "drivers.serial.toledo_continuous",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -15,6 +15,8 @@ from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.sma import SmaScale
 from simulators.serial.st_gs import StGsIndicator
+from simulators.serial.toledo_continuous import CARDINAL_SHORT, OHAUS, ToledoIndicator
+from simulators.serial.toledo_continuous import USUAL as TOLEDO
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -31,6 +33,9 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "mt-sics-scale": MtSicsScale,
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
+    "cardinal-225-toledo": partial(ToledoIndicator, CARDINAL_SHORT),
+    "ohaus-defender-5000-toledo": partial(ToledoIndicator, OHAUS),
+    "toledo-continuous": partial(ToledoIndicator, TOLEDO),
     "triner-ts-700": StGsIndicator,
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
     "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
