@@ -15,6 +15,7 @@ _SERIAL = {
     "dinamap": "drivers.serial.dinamap",
     "health_o_meter": "drivers.serial.health_o_meter",
     "mt_sics": "drivers.serial.mt_sics",
+    "nci": "drivers.serial.nci",
     "nellcor": "drivers.serial.nellcor",
     "sma": "drivers.serial.sma",
     "st_gs": "drivers.serial.st_gs",

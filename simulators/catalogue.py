@@ -12,6 +12,7 @@ from simulators.serial.device import SerialDevice
 from simulators.serial.dinamap import DinamapMonitor
 from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
+from simulators.serial.nci import NciScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.sma import SmaScale
 from simulators.serial.st_gs import StGsIndicator
@@ -33,6 +34,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "mt-sics-scale": MtSicsScale,
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
+    "adam-mdw-300l": NciScale,
     "cardinal-225-toledo": partial(ToledoIndicator, CARDINAL_SHORT),
     "ohaus-defender-5000-toledo": partial(ToledoIndicator, OHAUS),
     "toledo-continuous": partial(ToledoIndicator, TOLEDO),

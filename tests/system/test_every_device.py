@@ -56,7 +56,7 @@ def _heard(name: str, status: dict[str, Any]) -> bool:
     """Whether a device that is asked has answered; the others may be silent until someone is there."""
     model = MODELS[int(name.removeprefix("device-"))]
     silent = status["devices"][name]["state"] != "online"
-    return not silent or load_model(model).driver not in ("dinamap", "mt_sics", "sma")
+    return not silent or load_model(model).driver not in ("dinamap", "mt_sics", "nci", "sma")
 
 
 def _payloads(chart: Chart) -> list[Mapping[str, Any]]:
