@@ -17,6 +17,7 @@ _SERIAL = {
     "mt_sics": "drivers.serial.mt_sics",
     "nci": "drivers.serial.nci",
     "nellcor": "drivers.serial.nellcor",
+    "ohaus": "drivers.serial.ohaus",
     "sma": "drivers.serial.sma",
     "st_gs": "drivers.serial.st_gs",
     "toledo_continuous": "drivers.serial.toledo_continuous",

@@ -14,6 +14,7 @@ from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.mt_sics import MtSicsScale
 from simulators.serial.nci import NciScale
 from simulators.serial.nellcor import NellcorOximeter
+from simulators.serial.ohaus import OhausScale
 from simulators.serial.sma import SmaScale
 from simulators.serial.st_gs import StGsIndicator
 from simulators.serial.toledo_continuous import CARDINAL_SHORT, OHAUS, ToledoIndicator
@@ -37,6 +38,8 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "adam-mdw-300l": NciScale,
     "cardinal-225-toledo": partial(ToledoIndicator, CARDINAL_SHORT),
     "ohaus-defender-5000-toledo": partial(ToledoIndicator, OHAUS),
+    "ohaus-format1": lambda seed: OhausScale(seed=seed),
+    "ohaus-format2": lambda seed: OhausScale(long=False, seed=seed),
     "toledo-continuous": partial(ToledoIndicator, TOLEDO),
     "triner-ts-700": StGsIndicator,
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
