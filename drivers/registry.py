@@ -10,6 +10,7 @@ from drivers.contract import CharacteristicCodec, Codec, Driver
 from drivers.models import DeviceModel, Quirks
 
 _SERIAL = {
+    "adam_print": "drivers.serial.adam_print",
     "and_scale": "drivers.serial.and_scale",
     "and_tm": "drivers.serial.and_tm",
     "dinamap": "drivers.serial.dinamap",

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
+from simulators.serial.adam_print import AdamStation
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
 from simulators.serial.and_tm import AndTm
 from simulators.serial.device import SerialDevice
@@ -36,6 +37,7 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "detecto-apex": partial(SmaScale, ""),
     "detecto-758c": partial(SmaScale, "W01,"),
     "adam-mdw-300l": NciScale,
+    "adam-muw-300l": AdamStation,
     "cardinal-225-toledo": partial(ToledoIndicator, CARDINAL_SHORT),
     "ohaus-defender-5000-toledo": partial(ToledoIndicator, OHAUS),
     "ohaus-format1": lambda seed: OhausScale(seed=seed),
