@@ -10,6 +10,7 @@ from drivers.contract import CharacteristicCodec, Codec, Driver
 from drivers.models import DeviceModel, Quirks
 
 _SERIAL = {
+    "adam_print": "drivers.serial.adam_print",
     "and_scale": "drivers.serial.and_scale",
     "and_tm": "drivers.serial.and_tm",
     "and_ua767": "drivers.serial.and_ua767",
@@ -19,19 +20,23 @@ _SERIAL = {
     "health_o_meter_binary": "drivers.serial.health_o_meter_binary",
     "masimo_ascii1": "drivers.serial.masimo_ascii1",
     "mt_sics": "drivers.serial.mt_sics",
+    "nci": "drivers.serial.nci",
     "nellcor": "drivers.serial.nellcor",
     "nonin_ascii": "drivers.serial.nonin_ascii",
     "nonin_df2": "drivers.serial.nonin_df2",
+    "ohaus": "drivers.serial.ohaus",
     "omron_hbp9020": "drivers.serial.omron_hbp9020",
     "omron_hbp9030": "drivers.serial.omron_hbp9030",
     "rice_lake_esc": "drivers.serial.rice_lake_esc",
     "rice_lake_print": "drivers.serial.rice_lake_print",
     "sma": "drivers.serial.sma",
+    "st_gs": "drivers.serial.st_gs",
     "suntech": "drivers.serial.suntech",
     "suretemp": "drivers.serial.suretemp",
     "taidoc": "drivers.serial.taidoc",
     "tanita": "drivers.serial.tanita",
     "terumo": "drivers.serial.terumo",
+    "toledo_continuous": "drivers.serial.toledo_continuous",
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
+from simulators.serial.adam_print import AdamStation
 from simulators.serial.and_scale import FORMAT_2, STANDARD, AndScale
 from simulators.serial.and_tm import AndTm
 from simulators.serial.and_ua767 import and_ua767
@@ -19,18 +20,23 @@ from simulators.serial.health_o_meter import HealthOMeterScale
 from simulators.serial.health_o_meter_binary import BabyScale, ChairScale
 from simulators.serial.masimo import MasimoOximeter
 from simulators.serial.mt_sics import MtSicsScale
+from simulators.serial.nci import NciScale
 from simulators.serial.nellcor import NellcorOximeter
 from simulators.serial.nonin_ascii import NoninOximeter
 from simulators.serial.nonin_df2 import NoninXpod
+from simulators.serial.ohaus import OhausScale
 from simulators.serial.omron_hbp9020 import omron_hbp9020
 from simulators.serial.omron_hbp9030 import omron_hbp9030
 from simulators.serial.rice_lake import RiceLakeScale
 from simulators.serial.sma import SmaScale
+from simulators.serial.st_gs import StGsIndicator
 from simulators.serial.suntech import SuntechModule
 from simulators.serial.suretemp import SureTempModule
 from simulators.serial.taidoc import TaidocMeter
 from simulators.serial.tanita import TanitaScale
 from simulators.serial.terumo import terumo
+from simulators.serial.toledo_continuous import CARDINAL_SHORT, OHAUS, ToledoIndicator
+from simulators.serial.toledo_continuous import USUAL as TOLEDO
 
 _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "health-o-meter-498kl": partial(HealthOMeterScale, "health-o-meter-498kl"),
@@ -59,6 +65,14 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
     "tanita-sc-240": partial(TanitaScale, "tanita-sc-240"),
     "tanita-sc-330": partial(TanitaScale, "tanita-sc-330"),
     "tanita-pw-650ma": partial(TanitaScale, "tanita-pw-650ma"),
+    "adam-mdw-300l": NciScale,
+    "adam-muw-300l": AdamStation,
+    "cardinal-225-toledo": partial(ToledoIndicator, CARDINAL_SHORT),
+    "ohaus-defender-5000-toledo": partial(ToledoIndicator, OHAUS),
+    "ohaus-format1": lambda seed: OhausScale(seed=seed),
+    "ohaus-format2": lambda seed: OhausScale(long=False, seed=seed),
+    "toledo-continuous": partial(ToledoIndicator, TOLEDO),
+    "triner-ts-700": StGsIndicator,
     "and-tm-2655p": lambda seed: AndTm(seed=seed),
     "and-tm-2657p": lambda seed: AndTm(long_record=True, seed=seed),
     "ge-dinamap-pro": DinamapMonitor,

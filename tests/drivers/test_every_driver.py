@@ -275,13 +275,14 @@ def test_one_bit_flipped_gives_no_other_value(driver: str, vector: Vector) -> No
     """Where the protocol has a check. Where it has none, grammar and equal frames must do; no byte goes unnoticed."""
     frame = bytes.fromhex(vector["bytes_hex"])
     meant = {s.measurements for s in samples(fresh(driver).feed(frame))}
+    mendable = vector["expected"]["error"] == "checksum"  # wrong already: a sum may be right again with one bit more
     for bit in range(8 * len(frame)):
         flipped = bytearray(frame)
         flipped[bit // 8] ^= 1 << bit % 8
         codec = fresh(driver)
         events = codec.feed(bytes(flipped)) + codec.flush()
         assert raw_of(events) == flipped
-        assert driver not in CHECKED or {s.measurements for s in samples(events)} <= meant
+        assert driver not in CHECKED or mendable or {s.measurements for s in samples(events)} <= meant
 
 
 # The command line says the same, and what is sent is what the manual names.

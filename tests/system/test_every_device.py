@@ -56,7 +56,7 @@ def _heard(name: str, status: dict[str, Any]) -> bool:
     """Whether a device that is asked has answered; the others may be silent until someone is there."""
     model = MODELS[int(name.removeprefix("device-"))]
     silent = status["devices"][name]["state"] != "online"
-    polled = ("dinamap", "mt_sics", "rice_lake_esc", "sma", "suntech", "suretemp", "taidoc")
+    polled = ("dinamap", "mt_sics", "nci", "rice_lake_esc", "sma", "suntech", "suretemp", "taidoc")
     return not silent or load_model(model).driver not in polled
 
 
