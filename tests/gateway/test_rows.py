@@ -135,7 +135,7 @@ def test_the_example_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     loaded = load(tmp_path / "gateway.yaml")
     assert [str(problem) for problem in loaded.problems] == []
     assert loaded.settings is not None
-    assert [device.id for device in loaded.settings.devices] == ["scale", "bench-scale"]
+    assert [device.id for device in loaded.settings.devices] == ["scale", "bench-scale", "cuff"]
 
 
 @pytest.mark.parametrize(

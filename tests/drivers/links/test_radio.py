@@ -662,7 +662,7 @@ async def test_what_is_gone_is_shown_and_healed_when_it_is_back(
 ) -> None:
     told: list[LinkFault | None] = []
     shown: Radio = start_radio(CUFF, on_change=lambda: told.append(fault(shown)))
-    await eventually(lambda: room.bluez.discovering)
+    await eventually(lambda: shown.listens)
     told.clear()
     await lose(room)
     await eventually(lambda: fault(shown) is expected)
