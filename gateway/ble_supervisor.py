@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from uuid import UUID
@@ -154,25 +154,34 @@ class BleSupervisor:
             session = _Session(Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST)
             try:
                 await self._converse(link, session)
-                self.standing.heard()
+                self.standing.connected()
                 silence_s = self._model.session.silence_s
                 while (value := await link.next_value(silence_s)) is not None:
                     # All that is there in one commit: what is confirmed and not on disk dies with the process.
-                    keeping = [self._take(each, session) for each in (value, *link.take_values())]
-                    await asyncio.gather(*[kept for kept in keeping if kept is not None])
+                    await asyncio.gather(*self._take_all([value, *link.take_values()], session))
             finally:
-                self._take_all(link, session)
                 try:
-                    await link.close()
-                finally:  # until it was closed, more may have come
-                    self._take_all(link, session)
+                    self._take_all(link.take_values(), session)
+                finally:
+                    try:
+                        await link.close()
+                    finally:  # until it was closed, more may have come
+                        self._take_all(link.take_values(), session)
             if session.ends_live:
                 await self._frames.drained()
         return session
 
-    def _take_all(self, link: GattLink, session: _Session) -> None:
-        for value in link.take_values():
-            self._take(value, session)
+    def _take_all(self, values: Iterable[Value], session: _Session) -> list[asyncio.Future[frozenset[UUID]]]:
+        """Hand on each value, and answer when they are on disk. A defect in one is raised when all others are taken."""
+        keeping, defect = [], None
+        for value in values:
+            try:
+                keeping.append(self._take(value, session))
+            except Exception as error:  # noqa: BLE001 - raised below
+                session.ends_live, defect = False, error
+        if defect is not None:
+            raise defect
+        return [kept for kept in keeping if kept is not None]
 
     # ---- the session ---------------------------------------------------------------------------------------------
 
@@ -200,8 +209,7 @@ class BleSupervisor:
         elif isinstance(found, Site):
             session.site = found.word
         elif isinstance(found, ClockReading):
-            read_at = self._clock.utc_at(found.at)
-            session.evidence = Evidence(found, read_at, await self._frames.unsure_until())
+            session.evidence = Evidence(found, await self._frames.unsure_until())
         elif isinstance(found, ClockSetting):
             await self._frames.set(found, session.evidence.reading)
         else:

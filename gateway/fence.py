@@ -32,12 +32,11 @@ _LAST = datetime.max - timedelta(days=2)  # noqa: DTZ901
 class Evidence:
     """What is known of a device's clock on this connection.
 
-    `reading`: what it showed; `read_at`: our UTC at that instant; `unsure_until`: up to here, on the device's clock, a
-    stamp may be from before somebody set it.
+    `reading`: what it showed; `unsure_until`: up to here, on the device's clock, a stamp may be from before somebody
+    set it.
     """
 
     reading: ClockReading | None = None
-    read_at: datetime | None = None
     unsure_until: datetime | None = None
 
 
@@ -64,9 +63,14 @@ def place(
     zone: tzinfo,
     quality: ClockQuality,
 ) -> Placed:
-    """Answer when a record was taken, by the laws above; `taken_at` is None where nobody knows."""
-    reading, read_at = evidence.reading, evidence.read_at
-    offset = None if reading is None or read_at is None else clock_offset(reading.shown, read_at, zone)
+    """Answer when a record was taken, by the laws above; `taken_at` is None where nobody knows.
+
+    When the clock was read follows from when the record was received: our UTC may have been set right between the two.
+    """
+    reading, offset, read_at = evidence.reading, None, received_at
+    if reading is not None:
+        read_at = received_at - timedelta(seconds=received_mono - reading.at)
+        offset = clock_offset(reading.shown, read_at, zone)
     unknown = Times(
         None,
         received_at,
@@ -76,7 +80,7 @@ def place(
         device_time=device_time,
         clock_offset_s=None if offset is None else offset.total_seconds(),
     )
-    if device_time is None or reading is None or read_at is None or offset is None:
+    if device_time is None or reading is None or offset is None:
         return Placed(unknown)
     if quality is ClockQuality.UNSYNCED or abs(offset) > BELIEVED_WITHIN:
         return Placed(unknown)

@@ -268,9 +268,19 @@ def _what_failed(tasks: Iterable[asyncio.Task[None]], others: Mapping[str, async
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
+    """Cancel and wait; cancel once more, without waiting, when we are cancelled: gather would wait all the same."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        raise
+    finally:
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()  # seen: what failed while it was stopped is no news
 
 
 async def _within(limit_s: float, work: Awaitable[None], complaint: str) -> bool:

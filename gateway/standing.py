@@ -100,6 +100,14 @@ class Standing:
         if self._status.state != "online":
             self.note("online", None, "")
 
+    def connected(self) -> None:
+        """Take note that the device is there; whether its records can be read, only they can show."""
+        self._status = replace(self._status, last_seen=self._clock.now().utc)
+        if self._rejected_in_a_row >= UNREADABLE_AFTER:
+            self._note_unreadable()
+        else:
+            self.note("online", None, "")
+
     def found(self, *, battery: int | None = None, identity: Identity | None = None) -> None:
         """Take note of what a device said of itself."""
         before = self._status
@@ -133,10 +141,11 @@ class Standing:
                 rejected.reason,
                 left_out,
             )
-        if self._rejected_in_a_row == UNREADABLE_AFTER:
-            self.note(
-                "unknown", "unreadable", "bytes arrive, but no frame of this model: check model and line settings"
-            )
+        if self._rejected_in_a_row >= UNREADABLE_AFTER:
+            self._note_unreadable()
+
+    def _note_unreadable(self) -> None:
+        self.note("unknown", "unreadable", "bytes arrive, but no frame of this model: check model and line settings")
 
     def unknown_unit(self, error: Exception) -> None:
         """Count a sample of which the vocabulary knows no kind or unit: a driver's defect."""

@@ -26,7 +26,7 @@ def seconds(count: float) -> timedelta:
 
 
 def evidence(shown: datetime = SHOWN, unsure_until: datetime | None = None) -> Evidence:
-    return Evidence(ClockReading(shown, READ_MONO, 0.5), READ_AT, unsure_until)
+    return Evidence(ClockReading(shown, READ_MONO, 0.5), unsure_until)
 
 
 def placed(
@@ -242,7 +242,7 @@ def test_a_minute_is_a_minute_in_the_night_in_which_the_clocks_change(utc_hour: 
         shown - seconds(60),
         at,
         READ_MONO,
-        Evidence(ClockReading(shown, READ_MONO, 0.5), at),
+        Evidence(ClockReading(shown, READ_MONO, 0.5)),
         live_window_s=WINDOW_S,
         zone=CHICAGO,
         quality=ClockQuality.SYNCED,
@@ -259,7 +259,6 @@ _moments = _stamps | _near
 _knowledge = st.builds(
     Evidence,
     st.none() | st.builds(ClockReading, _moments, st.just(READ_MONO), st.floats(0.5, 6)),
-    st.none() | st.just(READ_AT),
     st.none() | _moments | st.just(datetime.max),  # noqa: DTZ901
 )
 

@@ -48,7 +48,7 @@ def clock(*, synced: bool = True) -> Clock:
 def known(offset_s: float = 0.0) -> Evidence:
     """A clock that is right, but for `offset_s`, in UTC."""
     at = clock().utc_at(READ_AT)
-    return Evidence(ClockReading(at.replace(tzinfo=None) + timedelta(seconds=offset_s), READ_AT, 0.5), at)
+    return Evidence(ClockReading(at.replace(tzinfo=None) + timedelta(seconds=offset_s), READ_AT, 0.5))
 
 
 RIGHT = known()

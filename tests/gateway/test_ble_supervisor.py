@@ -1,0 +1,162 @@
+"""One connection to a cuff that is not there: the parts around the radio, without one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from drivers.ble import date_time
+from drivers.links.bluetooth import Value
+from gateway.ble_supervisor import BleSupervisor
+from gateway.catalogue import load_model, load_ranges
+from gateway.clock import Clock
+from gateway.intake import Intake
+from gateway.payload import Origin
+from gateway.settings import Device
+from gateway.standing import UNREADABLE_AFTER
+from gateway.store import Draft
+
+CUFF = "C8:1E:8E:00:00:01"
+CHICAGO = ZoneInfo("America/Chicago")
+NOW = datetime(2026, 11, 22, 19, 5, tzinfo=UTC)
+SHOWN = datetime(2026, 11, 22, 13, 5)  # noqa: DTZ001 - what stands on the cuff
+
+
+def record(age_s: float = 20.0, systolic: int = 128) -> bytes:
+    """2A35: flags with a date time, three pressures in mm[Hg], the stamp."""
+    pressures = b"".join(pressure.to_bytes(2, "little") for pressure in (systolic, 82, 97))
+    return b"\x02" + pressures + date_time.encode(SHOWN - timedelta(seconds=age_s))
+
+
+class Disk:
+    """The outbox's place: takes all at once."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, Any]] = []
+
+    def keep(self, drafts: list[Draft]) -> asyncio.Future[frozenset[Any]]:
+        self.kept += [json.loads(draft.encode(1)) for draft in drafts]
+        done: asyncio.Future[frozenset[Any]] = asyncio.get_running_loop().create_future()
+        done.set_result(frozenset())
+        return done
+
+    async def ask(self, _work: Callable[..., Any]) -> None:
+        return None
+
+
+class Link:
+    """A link over which the cuff answers its clock, and then says `values` all at once."""
+
+    is_real, is_simulated, has = True, False, frozenset({"2A35", "2A08"})
+
+    def __init__(self, values: list[bytes], then: Callable[[], None] = lambda: None) -> None:
+        self._values = values
+        self._then = then
+
+    async def bond(self) -> None: ...
+
+    async def read(self, _characteristic: str) -> bytes:
+        return date_time.encode(SHOWN)
+
+    async def write(self, _characteristic: str, _value: bytes) -> None: ...
+
+    async def subscribe(self, _characteristic: str) -> None:
+        self._then()
+
+    async def next_value(self, _silence_s: float) -> Value | None:
+        values = self.take_values()
+        self._values = [value.data for value in values[1:]]
+        return values[0] if values else None
+
+    def take_values(self) -> list[Value]:
+        values, self._values = self._values, []
+        return [Value("2A35", value, asyncio.get_running_loop().time()) for value in values]
+
+    async def close(self) -> None: ...
+
+
+class Radio:
+    trouble, listens = None, True
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @asynccontextmanager
+    async def link(self, _address: str) -> AsyncIterator[Link]:
+        yield self._link
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+def supervisor(disk: Disk, clock: Clock, link: Link) -> BleSupervisor:
+    model = load_model("and-ua-651ble")
+    device = Device("cuff", "and-ua-651ble", model, model.line, address=CUFF, stored="quarantine", unit=None)
+    intake = Intake(device, Origin("northside", "exam-3", "0", uuid4()), load_ranges(None), clock, CHICAGO)
+    parts: list[Any] = [device, CUFF, intake, disk, clock, Radio(link)]
+    return BleSupervisor(*parts, zone=CHICAGO, demo=False, on_change=lambda _id: None, on_event=lambda *_event: None)
+
+
+async def test_our_own_clock_may_be_set_right_between_the_devices_clock_and_its_record(disk: Disk) -> None:
+    """A Pi shows the hour of its last shutdown until a time server answers."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    behind_s, synced = [8 * 3600.0], [False]
+
+    def wall() -> float:
+        return NOW.timestamp() + loop.time() - started - behind_s[0]
+
+    clock = Clock([lambda: synced[0]], wall=wall)
+
+    def a_time_server_answers() -> None:
+        behind_s[0], synced[0] = 0.0, True
+        clock.refresh()
+
+    await supervisor(disk, clock, Link([record()], a_time_server_answers))._attend()
+    (reading,) = disk.kept
+    assert reading["disposition"] == "usable"
+    taken_at = datetime.fromisoformat(reading["taken_at"])
+    assert abs(taken_at - (NOW - timedelta(seconds=20))) < timedelta(minutes=1)
+    assert abs(reading["time"]["clock_offset_s"]) < 60
+
+
+async def test_a_cuff_of_which_no_record_can_be_read_is_shown_though_each_is_a_connection_of_its_own(
+    disk: Disk,
+) -> None:
+    link = Link([])
+    attending = supervisor(disk, Clock([lambda: True]), link)
+    for _ in range(UNREADABLE_AFTER):
+        link._values = [record()[:-1]]
+        await attending._attend()
+    assert attending.standing.status.reason == "unreadable"
+    await attending._attend()  # it was heard again, and that says nothing about its records
+    assert attending.standing.status.reason == "unreadable"
+    link._values = [record()]
+    await attending._attend()
+    assert attending.standing.status.reason is None
+
+
+async def test_a_defect_in_one_record_takes_no_other_with_it(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock([lambda: True])
+    attending = supervisor(disk, clock, Link([record(systolic=111), record(systolic=112), record(systolic=113)]))
+    draft = attending._intake.draft
+
+    def failing(reading: Any, name: Any = None) -> Draft:
+        if reading.vitals[0].value == 111:
+            raise RuntimeError
+        return draft(reading, name)
+
+    monkeypatch.setattr(attending._intake, "draft", failing)
+    with pytest.raises(RuntimeError):
+        await attending._attend()
+    assert [reading["vitals"][0]["value"] for reading in disk.kept] == [112, 113]
