@@ -94,10 +94,13 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
 
     scanner = BleakScanner(detected, bluez={"adapter": adapter})
     try:
-        await in_time(scanner.start(), SCANNER_S)
+        try:
+            await in_time(scanner.start(), SCANNER_S)
+        except BaseException:
+            # A start that was done and not answered counts as ours: bluetoothd would refuse each next one (InProgress).
+            await _quietly(in_time(stop_discovery(adapter), DISCONNECT_S))
+            raise
     except _BLEAK_ERRORS as error:
-        # A start that was done and never answered counts as ours: bluetoothd would refuse each next one (InProgress).
-        await _quietly(in_time(stop_discovery(adapter), DISCONNECT_S))
         words = "the adapter does not scan; tried again. If it stays so: systemctl restart bluetooth"
         raise LinkLost(LinkFault.SCAN_FAILED, words) from error
     try:

@@ -138,7 +138,7 @@ class Radio:
             expected = self._expected.get(sighting.address)
             if expected is not None and not expected.done():
                 expected.set_result(None)
-        if self._trouble is not None:
+        if self._trouble is not None and self._bluez.trouble is None:
             self._note(None)
 
     def _on_bluez(self) -> None:
@@ -177,6 +177,8 @@ class Radio:
                 await hang_up_what_was_left(address)
         async with scanning(adapter, self._heard):
             self._heard_at = time.monotonic()
+            if self._bluez.epoch != epoch:
+                return  # what was started has ended again
             self._note(LinkLost(LinkFault.RADIO_DEAF, _DEAF) if self._silent_starts else None)
             await self._listen(epoch)
 

@@ -175,7 +175,7 @@ async def test_a_link_that_a_gateway_before_us_left_is_ended(
     await left.connect()
     assert connected(room)
     radio = start_radio(CUFF)
-    await eventually(lambda: not connected(room))
+    await eventually(lambda: not connected(room) and not left.is_connected)
     await left.disconnect()
     record = await cuff.measure(120, 80, 60)
     assert await read_all(radio) == [record]
@@ -673,6 +673,33 @@ async def test_what_is_gone_is_shown_and_healed_when_it_is_back(
     assert await read_all(shown) == [record]
 
 
+@pytest.mark.parametrize(("lose", "expected"), LOSSES)
+async def test_what_is_gone_in_the_moment_in_which_the_scan_has_started_is_shown(
+    room: Room,
+    start_radio: StartRadio,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
+    lose: Lose,
+    expected: LinkFault,
+) -> None:
+    start, to_lose = BleakScanner.start, [lose]
+
+    async def start_and_lose(self: BleakScanner) -> None:
+        await start(self)
+        if to_lose:
+            await to_lose.pop()(room)
+            await eventually(lambda: fault(shown) is expected)
+
+    monkeypatch.setattr(BleakScanner, "start", start_and_lose)
+    told: list[LinkFault | None] = []
+    shown: Radio = start_radio(CUFF, on_change=lambda: told.append(fault(shown)))
+    await eventually(lambda: shown._heard_at)
+    assert fault(shown) is expected
+    await regain(room)
+    await eventually(lambda: shown.trouble is None and room.bluez.discovering)
+    assert told[-1] is None
+
+
 @pytest.mark.parametrize("lose", [lose for lose, _ in LOSSES])
 async def test_what_is_gone_for_a_moment_is_scanned_with_again(
     room: Room, radio: Radio, cuff: AndUa651ble, eventually: Eventually, lose: Lose
@@ -776,10 +803,13 @@ async def test_an_adapter_that_forgot_that_it_scans_is_told_again(
     assert await read_all(radio) == [record]
 
 
-async def test_it_stops_scanning_when_it_is_stopped(room: Room, eventually: Eventually) -> None:
+@pytest.mark.parametrize("when", ["scanning", "starting"])
+async def test_it_stops_scanning_when_it_is_stopped(room: Room, eventually: Eventually, when: str) -> None:
     radio = Radio((CUFF,), lambda: None)
+    if when == "starting":
+        room.bluez.fail("Adapter1.StartDiscovery", Unanswered(), done=True)
     running = asyncio.create_task(radio.run())
-    await eventually(lambda: room.bluez.discovering)
+    await eventually(lambda: room.bluez.discovering and (radio._heard_at or when == "starting"))
     running.cancel()
     await asyncio.wait([running], timeout=PATIENCE_S)
     assert running.cancelled()
