@@ -232,8 +232,11 @@ async def test_a_link_that_is_lost_before_it_is_taken_over_was_not_connected(
     """The device hangs up between bleak's word that it is connected and ours."""
     establish = establish_connection
 
+    clients: list[Any] = []
+
     async def lose(*arguments: Any, **options: Any) -> Any:
         client = await establish(*arguments, **options)
+        clients.append(client)
         await cuff.peripheral.hang_up()
         await eventually(lambda: not client.is_connected)
         return client
@@ -241,6 +244,7 @@ async def test_a_link_that_is_lost_before_it_is_taken_over_was_not_connected(
     monkeypatch.setattr(bluetooth, "establish_connection", lose)
     await cuff.advertise()
     assert (await fails(read_all(radio))).fault is LinkFault.NOT_CONNECTED
+    assert clients[0]._backend._bus is None  # bleak's connection to the bus is given back
 
 
 async def test_a_session_that_is_cancelled_in_the_moment_of_connecting_leaves_no_link(

@@ -1,0 +1,127 @@
+"""What came over a Bluetooth link is taken, in whatever moment it came. A real cuff cannot be made to hit them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from drivers.errors import LinkFault, LinkLost
+from drivers.links.bluetooth import Value
+from drivers.links.radio import Radio
+from gateway.ble_supervisor import BleSupervisor
+from gateway.catalogue import load_model, load_ranges
+from gateway.clock import Clock
+from gateway.intake import Intake
+from gateway.outbox import Outbox
+from gateway.payload import Origin
+from gateway.settings import Device
+
+CUFF = "C8:1E:8E:00:00:01"
+# 128/82 mmHg, mean 97, 2026-11-22 13:05, pulse 66
+RECORD = bytes.fromhex("16800052006100ea070b160d050042000000")
+
+
+class _Link:
+    """A cuff that sends a record in a given moment: while asked, when it fails, or when its link is closed."""
+
+    is_real, is_simulated, is_gone = True, False, False
+    has = frozenset({"2A35"})
+
+    def __init__(self, moment: str) -> None:
+        self.moment = moment
+        self.values: list[Value] = []
+        self.closed = 0
+
+    async def bond(self) -> None:
+        return None
+
+    async def subscribe(self, characteristic: str) -> None:
+        if self.moment == "refused":
+            self._send()
+            raise LinkLost(LinkFault.LINK_LOST, "in the midst of subscribing")
+
+    async def next_value(self, _silence_s: float) -> Value | None:
+        if self.moment == "lost":
+            self._send()
+            raise LinkLost(LinkFault.LINK_LOST, "while nobody had taken it")
+        if self.moment == "cancelled":
+            self._send()
+            await asyncio.Event().wait()
+        return None
+
+    def take_values(self) -> list[Value]:
+        values, self.values = self.values, []
+        return values
+
+    async def close(self) -> None:
+        self.closed += 1
+        if self.moment == "closing":
+            self._send()
+
+    def _send(self) -> None:
+        self.values.append(Value("2A35", RECORD, asyncio.get_running_loop().time()))
+        self.moment = ""
+
+
+class _Radio:
+    trouble = None
+
+    def __init__(self, link: _Link) -> None:
+        self._links = [link]
+        self.waiting = asyncio.Event()
+
+    @asynccontextmanager
+    async def link(self, _address: str) -> AsyncIterator[_Link]:
+        if not self._links:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        yield self._links.pop()
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db", lambda _rows: None)
+    yield outbox
+    await outbox.close()
+
+
+@pytest.mark.parametrize("moment", ["refused", "lost", "cancelled", "closing"])
+async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, moment: str) -> None:
+    model = load_model("and-ua-651ble")
+    device = Device("cuff", "and-ua-651ble", model, model.line, address=CUFF)
+    clock = Clock([lambda: True])
+    intake = Intake(device, Origin("northside", "exam-3", "0", outbox.stream), load_ranges(), clock)
+    link = _Link(moment)
+    radio = _Radio(link)
+    told: Callable[..., None] = lambda *_: None  # noqa: E731
+    supervisor = BleSupervisor(
+        device,
+        CUFF,
+        intake,
+        outbox,
+        clock,
+        cast("Radio", radio),
+        zone=UTC,
+        demo=False,
+        on_change=told,
+        on_event=told,
+    )
+    running = asyncio.create_task(supervisor.run())
+    async with asyncio.timeout(10):
+        if moment == "cancelled":
+            while link.moment:  # noqa: ASYNC110 - the link has sent
+                await asyncio.sleep(0)
+        else:
+            await radio.waiting.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert link.closed == 1
+    assert supervisor.standing.status.readings == 1
+    assert (await outbox.state()).depth == 1
