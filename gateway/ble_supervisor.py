@@ -51,9 +51,12 @@ _log = logging.getLogger(__name__)
 # from the others.
 RADIO_RETRY_S = 10.0
 RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_REFUSED_S = 0.5, 8.0, 30.0
+KEEPING_S = 5.0  # a disk that says nothing for so long hangs: the radio has other devices, too
 REST_S = 1.0  # after a session: a device that goes on advertising is not connected again at once
 
-_NEEDS_A_PERSON = frozenset({LinkFault.PAIRING_REFUSED, LinkFault.BOND_LOST, LinkFault.DEVICE_REFUSED})
+_NEEDS_A_PERSON = frozenset(
+    {LinkFault.PAIRING_REFUSED, LinkFault.BOND_LOST, LinkFault.DEVICE_REFUSED, LinkFault.NOT_THIS_MODEL}
+)
 _RADIO_FAULTS = frozenset(
     {
         LinkFault.NO_BLUETOOTH,
@@ -143,7 +146,8 @@ class BleSupervisor:
         """Show the radio's trouble, or that it is over."""
         trouble, reason = self._radio.trouble, self.standing.status.reason
         if trouble is not None:
-            self.standing.note("offline", trouble.fault.value, str(trouble))
+            quiet = trouble.fault is LinkFault.RADIO_DEAF  # or a room in which nothing advertises
+            self.standing.note("unknown" if quiet else "offline", trouble.fault.value, str(trouble))
         elif self._radio.listens and (reason in _RADIO_FAULTS or reason == "not_opened_yet"):
             self.standing.opened("the radio listens; the device has not been heard")
 
@@ -158,7 +162,8 @@ class BleSupervisor:
                 silence_s = self._model.session.silence_s
                 while (value := await link.next_value(silence_s)) is not None:
                     # All that is there in one commit: what is confirmed and not on disk dies with the process.
-                    await asyncio.gather(*self._take_all([value, *link.take_values()], session))
+                    if keeping := self._take_all([value, *link.take_values()], session):
+                        await asyncio.wait(keeping, timeout=KEEPING_S)
             finally:
                 try:
                     self._take_all(link.take_values(), session)

@@ -114,9 +114,11 @@ def clock_offset(shown: datetime, at: datetime, zone: tzinfo) -> timedelta:
 def unsure_after(setting: ClockSetting, before: ClockReading | None) -> datetime | None:
     """Answer up to where stamps are unsure once the clock is set: to what it would have shown then.
 
-    None if the setting moves it by next to nothing.
+    None if the setting moves it by next to nothing; or back by more than a day: what is stamped so far ahead is from
+    the future (law 6), and to wait until the new clock gets there would hold every reading for as long.
     """
     if before is None:
         return setting.to
     would_show = min(before.shown, _LAST) + timedelta(seconds=setting.at - before.at)
-    return None if abs(setting.to - would_show) <= SAME_FRAME else would_show
+    ahead = would_show - setting.to
+    return None if abs(ahead) <= SAME_FRAME or ahead > BELIEVED_WITHIN else would_show

@@ -87,6 +87,7 @@ class Standing:
     def note(self, state: State, reason: str | None, detail: str) -> None:
         """Take note of how the device stands; told and logged when it is new."""
         if (self._status.state, self._status.reason) == (state, reason):
+            self._status = replace(self._status, detail=detail)  # which of several acts failed: `status` shows the last
             return
         level = logging.WARNING if state == "offline" else logging.INFO
         _log.log(level, "%s: %s%s", self.device.id, reason or state, f": {detail}" if detail else "")
@@ -145,7 +146,8 @@ class Standing:
             self._note_unreadable()
 
     def _note_unreadable(self) -> None:
-        self.note("unknown", "unreadable", "bytes arrive, but no frame of this model: check model and line settings")
+        what = "model and line settings" if self.device.address is None else "the model"
+        self.note("unknown", "unreadable", f"bytes arrive, but none that are this model's: check {what}")
 
     def unknown_unit(self, error: Exception) -> None:
         """Count a sample of which the vocabulary knows no kind or unit: a driver's defect."""

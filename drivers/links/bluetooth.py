@@ -132,7 +132,7 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
             use_services_cache=False,
         )
         try:
-            return GattLink(client, gone, is_real=is_real)
+            return GattLink(client, gone, is_real=is_real, is_bonded=sighting.bonded)
         except _BLEAK_ERRORS:  # lost again already, and its services with it
             await client.disconnect()
             raise
@@ -164,7 +164,9 @@ class GattLink:
     `is_real`: a radio of this machine is between. `is_simulated`: the device says that it is none.
     """
 
-    def __init__(self, client: BleakClient, gone: asyncio.Future[None], *, is_real: bool) -> None:
+    def __init__(
+        self, client: BleakClient, gone: asyncio.Future[None], *, is_real: bool, is_bonded: bool = False
+    ) -> None:
         self._client = client
         self._gone = gone
         self._values: deque[Value] = deque()
@@ -172,6 +174,7 @@ class GattLink:
         self._characteristics: dict[str, BleakGATTCharacteristic] = {}
         for characteristic in sorted(client.services.characteristics.values(), key=lambda c: c.handle):
             self._characteristics.setdefault(short(characteristic.uuid), characteristic)
+        self._is_bonded = is_bonded
         self.is_real = is_real
         self.is_simulated = client.services.get_service(SIMULATOR_SERVICE) is not None
 
@@ -196,7 +199,7 @@ class GattLink:
         try:
             await self._ask(self._pair(), "bond", BOND_S)
         except LinkLost as error:
-            if was_gone:
+            if was_gone or self._is_bonded:
                 raise
             # Which is how a refusal looks where bluetoothd leaves the call unanswered.
             raise DeviceRefused(LinkFault.PAIRING_REFUSED, _PAIRING_REFUSED) from error

@@ -71,6 +71,7 @@ class _Link:
 
 class _Radio:
     trouble = None
+    listens = True
 
     def __init__(self, link: _Link) -> None:
         self._links = [link]
