@@ -59,7 +59,7 @@ async def demo(seconds: float, *, json: bool) -> None:
         stop = asyncio.Event()
         # The devices of a demonstration are set by this machine's clock: here it is right by definition.
         service = Service(settings, control=folder / "control.sock", demo=True, clock=Clock(probes=[lambda: True]))
-        there = f"a {SCALE} on {port.path}" + (f", a {CUFF} and a {THERMOMETER} on a simulated radio" if air else "")
+        there = f"a {SCALE} on {port.path}" + (f", an {CUFF} and an {THERMOMETER} on a simulated radio" if air else "")
         _tell(f"broker on 127.0.0.1:{broker.port}, {there}; patients come and go. Ctrl-C ends it.", json=json)
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(service.run(stop))
