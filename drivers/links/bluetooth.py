@@ -175,6 +175,7 @@ class GattLink:
         for characteristic in sorted(client.services.characteristics.values(), key=lambda c: c.handle):
             self._characteristics.setdefault(short(characteristic.uuid), characteristic)
         self._is_bonded = is_bonded
+        self._closed = False
         self.is_real = is_real
         self.is_simulated = client.services.get_service(SIMULATOR_SERVICE) is not None
 
@@ -247,8 +248,11 @@ class GattLink:
 
     async def close(self) -> None:
         """End the link, if there still is one, and give back what bleak holds for it."""
+        if self._closed:
+            return
         if not await _quietly(in_time(self._client.disconnect(), DISCONNECT_S)):
             await hang_up_what_was_left(self._client.address)  # else it stays connected, and is never heard again
+        self._closed = True
 
     async def _pair(self) -> None:
         try:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from decimal import Decimal
 
 from drivers.checksums import sum8
-from drivers.contract import Codec, Driver, Event, Measurement, Rejected, Sample
+from drivers.contract import Codec, Driver, Event, Rejected, Sample
 from drivers.framing import ScannedCodec, delimited
 from drivers.listening import Listening
 from drivers.models import DeviceModel, Quirks
+from drivers.pressures import measurements
 from drivers.records import Records
 
 LONGEST_FRAME = 96
@@ -56,19 +56,12 @@ def _decode(frame: bytes) -> Event:
         device_time = _time(found["time"])
     except ValueError:
         return Rejected("invalid_timestamp", frame)
-    systolic, mean, diastolic, pulse = (
-        Decimal(found[name].decode("ascii")) for name in ("systolic", "mean", "diastolic", "pulse")
-    )
-    if not systolic or not diastolic:
+    told = measurements(found)
+    if told is None:
         return Rejected("bad_number", frame)
-    measurements = [Measurement("systolic", systolic, "mm[Hg]"), Measurement("diastolic", diastolic, "mm[Hg]")]
-    if mean:
-        measurements.append(Measurement("mean_arterial_pressure", mean, "mm[Hg]"))
-    if pulse:
-        measurements.append(Measurement("pulse_rate", pulse, "/min"))
     user = found["id"].strip(b" ").decode("ascii")
     return Sample(
-        tuple(measurements),
+        told,
         ("undocumented_field",) if found["rest"].strip(b"0,") else (),
         device_time=device_time,
         device_user=user if user.strip("0") else None,
