@@ -52,7 +52,8 @@ class _SerialModule(Protocol):
 
 class _BleModule(Protocol):
     RECORDS: tuple[str, ...]
-    CHARACTERISTICS: Mapping[str, CharacteristicCodec]
+
+    def characteristics(self, quirks: Quirks, /) -> Mapping[str, CharacteristicCodec]: ...
 
 
 def names() -> tuple[str, ...]:
@@ -80,9 +81,9 @@ def driver(model: DeviceModel) -> Driver:
     return _serial_module(model.driver).driver(model)
 
 
-def characteristics(name: str) -> Mapping[str, CharacteristicCodec]:
+def characteristics(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
     """Answer what the BLE driver `name` reads: UUID, as four upper-case hex digits -> codec. Raises KeyError."""
-    return cast("_BleModule", import_module(_BLE[name])).CHARACTERISTICS
+    return cast("_BleModule", import_module(_BLE[name])).characteristics(quirks)
 
 
 def records(name: str) -> tuple[str, ...]:

@@ -118,7 +118,9 @@ class BleSupervisor:
         self._radio = radio
         self._zone = zone
         self._demo = demo
-        self._codecs: Mapping[str, CharacteristicCodec] = registry.characteristics(device.model.driver)
+        self._codecs: Mapping[str, CharacteristicCodec] = registry.characteristics(
+            device.model.driver, device.model.quirks
+        )
         self._records = registry.records(device.model.driver)
 
     async def run(self) -> None:

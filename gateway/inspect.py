@@ -43,7 +43,7 @@ def decoded(
     if advertisement is not None:
         raise UsageError(f"{name} reads no advertisements")
     if name in registry.ble_names():
-        return [_characteristic(name, characteristic)(data)]
+        return [_characteristic(name, quirks, characteristic)(data)]
     if characteristic is not None:
         raise UsageError(f"{name} reads a serial line: it has no characteristic")
     codec = registry.codec(name, quirks)
@@ -127,8 +127,8 @@ def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
             yield f"        {device['detail']}"
 
 
-def _characteristic(name: str, uuid: str | None) -> CharacteristicCodec:
-    codecs = registry.characteristics(name)
+def _characteristic(name: str, quirks: Quirks, uuid: str | None) -> CharacteristicCodec:
+    codecs = registry.characteristics(name, quirks)
     codec = None if uuid is None else codecs.get(uuid.upper())
     if codec is None:
         raise UsageError(

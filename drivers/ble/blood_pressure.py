@@ -30,6 +30,7 @@ from decimal import Decimal
 from drivers.ble import date_time
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Rejected, Sample
 from drivers.ieee11073 import SFLOAT_BYTES, Special, decode_sfloat
+from drivers.models import Quirks
 
 _KPA, _DATE_TIME, _PULSE, _USER, _STATUS = (1 << bit for bit in range(5))
 _OPTIONAL = ((_DATE_TIME, date_time.LENGTH), (_PULSE, SFLOAT_BYTES), (_USER, 1), (_STATUS, 2))
@@ -107,11 +108,16 @@ def decode_feature(value: bytes) -> Event:
 # What a session subscribes to.
 RECORDS = ("2A35",)
 
-CHARACTERISTICS: Mapping[str, CharacteristicCodec] = {
+_CODECS: Mapping[str, CharacteristicCodec] = {
     "2A35": decode_measurement,
     "2A36": decode_intermediate_cuff_pressure,
     "2A49": decode_feature,
 }
+
+
+def characteristics(_quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
+    """Answer the codec of each characteristic that this driver reads."""
+    return _CODECS
 
 
 def _record(value: bytes) -> _Record | Rejected:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from drivers.ble import date_time
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Rejected, Sample
 from drivers.ieee11073 import FLOAT_BYTES, Special, decode_float
+from drivers.models import Quirks
 
 _FAHRENHEIT, _DATE_TIME, _TYPE = 1, 2, 4
 _OPTIONAL = ((_DATE_TIME, date_time.LENGTH), (_TYPE, 1))
@@ -78,8 +79,13 @@ def decode_type(value: bytes) -> Event:
 # What a session subscribes to.
 RECORDS = ("2A1C",)
 
-CHARACTERISTICS: Mapping[str, CharacteristicCodec] = {
+_CODECS: Mapping[str, CharacteristicCodec] = {
     "2A1C": decode_measurement,
     "2A1D": decode_type,
     "2A1E": decode_intermediate_temperature,
 }
+
+
+def characteristics(_quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
+    """Answer the codec of each characteristic that this driver reads."""
+    return _CODECS

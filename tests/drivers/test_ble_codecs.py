@@ -25,7 +25,7 @@ from gateway.reading import ClockQuality, Device, Mode, Times
 
 COMMAND = Path(sys.executable).with_name("vitals-gateway")
 VECTORS = Path(__file__).parents[1] / "vectors" / "ble"
-CODECS = [(driver, uuid) for driver in registry.ble_names() for uuid in registry.characteristics(driver)]
+CODECS = [(driver, uuid) for driver in registry.ble_names() for uuid in registry.characteristics(driver, Quirks())]
 
 KINDS = {
     "systolic": "systolic",
@@ -63,7 +63,7 @@ def vectors(driver: str, uuid: str) -> list[Any]:
 
 def decode(uuid: str, value: bytes | str) -> Event:
     (driver,) = (driver for driver, known in CODECS if known == uuid)
-    return registry.characteristics(driver)[uuid](bytes.fromhex(value) if isinstance(value, str) else value)
+    return registry.characteristics(driver, Quirks())[uuid](bytes.fromhex(value) if isinstance(value, str) else value)
 
 
 def sample_of(uuid: str, value: bytes | str) -> Sample:
@@ -82,7 +82,7 @@ def numbers(sample: Sample) -> dict[str, str]:
 @pytest.mark.parametrize("driver", registry.ble_names())
 def test_each_vector_is_of_a_known_characteristic_and_has_a_source(driver: str) -> None:
     for row in rows(driver):
-        assert row["characteristic"].removeprefix("0x") in registry.characteristics(driver)
+        assert row["characteristic"].removeprefix("0x") in registry.characteristics(driver, Quirks())
         assert row["source"]
 
 
@@ -302,7 +302,7 @@ ANY_VALUE = st.binary(max_size=40) | values("2A35", of_length(6)) | values("2A1C
 @pytest.mark.parametrize(("driver", "uuid"), CODECS)
 @given(value=ANY_VALUE)
 def test_any_value_is_one_event_with_its_bytes(driver: str, uuid: str, value: bytes) -> None:
-    event = registry.characteristics(driver)[uuid](value)
+    event = registry.characteristics(driver, Quirks())[uuid](value)
     assert isinstance(event, Sample | Notice | Rejected)
     assert event.raw == value
     json.loads(event_line(event))
@@ -339,7 +339,10 @@ def test_serial_and_ble_drivers_are_asked_for_apart() -> None:
     assert set(registry.names()) == {*registry.serial_names(), *registry.ble_names()}
     assert not {*registry.serial_names()} & {*registry.ble_names()}
     assert registry.ble_names() == ("ble_blood_pressure", "ble_thermometer")
-    for ask in (lambda: registry.codec("ble_thermometer", Quirks()), lambda: registry.characteristics("mt_sics")):
+    for ask in (
+        lambda: registry.codec("ble_thermometer", Quirks()),
+        lambda: registry.characteristics("mt_sics", Quirks()),
+    ):
         with pytest.raises(KeyError):
             ask()
 
@@ -350,7 +353,7 @@ def test_decode_asks_the_codec_of_the_characteristic(driver: str, uuid: str, spe
     for row in rows(driver):
         value = bytes.fromhex(row["hex"])
         events = decoded(value, model=None, driver=driver, characteristic=spelt(uuid))
-        assert events == [registry.characteristics(driver)[uuid](value)]
+        assert events == [registry.characteristics(driver, Quirks())[uuid](value)]
 
 
 @pytest.mark.parametrize("attribute", [None, "", "2A9D", "2A35 ", "0x2A35", "00002a35-0000-1000-8000-00805f9b34fb"])

@@ -156,7 +156,7 @@ def test_a_model_names_a_driver_of_the_registry(model: str) -> None:
     if row.link == "serial":
         assert registry.driver(row).tick(0.0).events == ()
     else:
-        assert set(registry.records(row.driver)) <= set(registry.characteristics(row.driver))
+        assert set(registry.records(row.driver)) <= set(registry.characteristics(row.driver, row.quirks))
 
 
 @pytest.mark.parametrize("model", simulators.models())
