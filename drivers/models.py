@@ -184,7 +184,8 @@ class DeviceModel:
     not known the digits that arrive tell it. `unit`: whether a frame says its unit (`sent`) or the site must
     (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
     of when; `stamped`, with the time of its own clock. A stamped record is live if it is at most `live_window_s` old
-    when it arrives. `notes`: what IT or an MA should know, traps included.
+    when it arrives. `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps
+    included.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -207,4 +208,5 @@ class DeviceModel:
     live_window_s: float = 120.0
     session: Session = field(default_factory=Session)
     quirks: Quirks = field(default_factory=Quirks)
+    pairing: str = ""
     notes: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ Laws:
 2. Who it is, and that it is no simulator, is known before its first record.
 3. That the clock was set is on disk before the first record comes: records of the time before must never look live.
 4. The radio's trouble is every device's; a device's trouble is its own.
+5. What is measured while a person observes the device (pairs it) is a test: it must not reach a patient's chart. What
+   is held is left as it is: it may be a patient's.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
+from typing import Protocol
 from uuid import UUID
 
 from drivers import registry
@@ -42,7 +46,7 @@ from gateway.intake import Intake
 from gateway.log import place_of
 from gateway.normalize import UnknownUnit
 from gateway.outbox import Outbox
-from gateway.reading import ClockQuality, Mode
+from gateway.reading import ClockQuality, Disposition, Mode, Reading
 from gateway.standing import OnChange, OnEvent, Standing
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,30 @@ class _Session:
     ends_live: bool = False  # the last record was live
 
 
+class Observer(Protocol):
+    """Hears how a device's session goes on, as it happens."""
+
+    def step(self, step: str) -> None:
+        """Hear of `connected`, `bonding`, `bonded`, `listening`."""
+        ...
+
+    def identity(self, identity: Identity) -> None:
+        """Hear who the device says that it is."""
+        ...
+
+    def notice(self, notice: Notice) -> None:
+        """Hear what the device told that is no reading."""
+        ...
+
+    def reading(self, reading: Reading) -> None:
+        """Hear of a reading that is being kept."""
+        ...
+
+    def failed(self, error: LinkError) -> None:
+        """Hear why there is no link, or no more; it is tried again."""
+        ...
+
+
 async def attend_radio(radio: Radio) -> None:
     """Keep the radio going until cancelled; a defect in it must not stop the devices on serial ports."""
     while True:
@@ -110,7 +138,7 @@ class BleSupervisor:
         """`zone`: what the device's clock shows."""
         self.standing = Standing(device, clock, on_change, on_event)
         self._model = device.model
-        self._address = address
+        self.address = address
         self._intake = intake
         self._clock = clock
         self._outbox = outbox
@@ -122,6 +150,19 @@ class BleSupervisor:
             device.model.driver, device.model.quirks
         )
         self._records = registry.records(device.model.driver)
+        self._observer: Observer | None = None
+        self._observed = asyncio.Event()
+
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """Let `observer` hear how it goes; the device is tried at once, and again without delay."""
+        self._observer = observer
+        self._observed.set()
+        try:
+            yield
+        finally:
+            self._observer = None
+            self._observed.clear()
 
     async def run(self) -> None:
         """Attend the device until cancelled."""
@@ -133,6 +174,8 @@ class BleSupervisor:
                 session = await self._attend()
             except LinkError as error:
                 failures += 1
+                if self._observer is not None:
+                    self._observer.failed(error)
                 cap = RETRY_CAP_REFUSED_S if error.fault in _NEEDS_A_PERSON else RETRY_CAP_S
                 gone = error.fault is LinkFault.NOT_CONNECTED  # it advertised and went: no more is known than before
                 self.standing.note("unknown" if gone else "offline", error.fault.value, str(error))
@@ -142,7 +185,18 @@ class BleSupervisor:
             else:
                 failures, rest = (0 if session.records else failures + 1), REST_S
             longest = min(cap, rest * 2.0 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(rest, longest))  # noqa: S311 - jitter
+            await self._pause(rest if self._observer else random.uniform(rest, longest))  # noqa: S311 - jitter
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait; but not for a device that somebody has come to attend."""
+        if self._observer is not None:
+            await asyncio.sleep(pause_s)
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._observed.wait()
+        except TimeoutError:
+            return
 
     def radio_changed(self) -> None:
         """Show the radio's trouble, or that it is over."""
@@ -155,12 +209,14 @@ class BleSupervisor:
 
     async def _attend(self) -> _Session:
         """One connection, from hearing the device to its end. Raises LinkError."""
-        async with self._radio.link(self._address) as link:
+        async with self._radio.link(self.address) as link:
             real = link.is_real and not link.is_simulated
             session = _Session(Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST)
             try:
+                self._tell("connected")
                 await self._converse(link, session)
                 self.standing.connected()
+                self._tell("listening")
                 silence_s = self._model.session.silence_s
                 while (value := await link.next_value(silence_s)) is not None:
                     # All that is there in one commit: what is confirmed and not on disk dies with the process.
@@ -199,7 +255,12 @@ class BleSupervisor:
             said = next(conversation)
             while True:
                 if isinstance(said, Bond | Read | Write | Subscribe):
-                    said = conversation.send(await _perform(link, said))
+                    if isinstance(said, Bond):
+                        self._tell("bonding")
+                    answer = await _perform(link, said)
+                    if isinstance(said, Bond):
+                        self._tell("bonded")
+                    said = conversation.send(answer)
                 else:
                     await self._find(said, session)
                     said = next(conversation)
@@ -211,6 +272,8 @@ class BleSupervisor:
         if isinstance(found, Identity):
             session.identity = found
             self.standing.found(identity=found)
+            if self._observer is not None:
+                self._observer.identity(found)
         elif isinstance(found, Battery):
             self.standing.found(battery=found.percent)
         elif isinstance(found, Site):
@@ -237,6 +300,8 @@ class BleSupervisor:
         if isinstance(event, Notice):
             session.records += 1
             self.standing.notice(event, session.mode)
+            if self._observer is not None:
+                self._observer.notice(event)
         elif isinstance(event, Rejected):
             self.standing.rejected(event)
         else:
@@ -248,10 +313,19 @@ class BleSupervisor:
                 self.standing.unknown_unit(error)
                 return None
             session.ends_live = taken.is_live
-            kept = self._outbox.keep([self._intake.draft(taken.reading, taken.record)])
-            self.standing.readings([taken.reading], kept)
+            reading = taken.reading
+            if self._observer is not None:
+                if reading.disposition is Disposition.USABLE:
+                    reading = replace(reading, mode=Mode.TEST)
+                self._observer.reading(reading)
+            kept = self._outbox.keep([self._intake.draft(reading, taken.record)])
+            self.standing.readings([reading], kept)
             return kept
         return None
+
+    def _tell(self, step: str) -> None:
+        if self._observer is not None:
+            self._observer.step(step)
 
 
 async def _perform(link: GattLink, act: Act) -> Answer:

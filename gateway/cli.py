@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(given.file)
     if command == "status":
         return _status(json=given.json)
+    if command == "pair":
+        return _pair(given.address, given.model, anew=given.anew)
     if command == "models":
         return _models(given.models_dir, json=given.json, markdown=given.markdown)
     if command == "decode":
@@ -73,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="ask the running service how it stands")
     status.add_argument("--json", action="store_true")
+
+    pair = commands.add_parser("pair", help="walk a person through bonding a Bluetooth device of the configuration")
+    pair.add_argument("--model", help="its model, to be sure that it is the one of the configuration")
+    pair.add_argument("--address", required=True, metavar="ADDRESS")
+    pair.add_argument("--anew", action="store_true", help="remove an old bond first, which the device has forgotten")
 
     models = commands.add_parser("models", help="the device catalogue")
     form = models.add_mutually_exclusive_group()
@@ -166,6 +173,18 @@ def _status(*, json: bool) -> int:
     for line in inspect.status_lines(answer, json=json):
         print(line)
     return OK
+
+
+def _pair(address: str, model: str | None, *, anew: bool) -> int:
+    from gateway import control, pair_command
+
+    try:
+        return OK if pair_command.pair(control.default_path(), address, model, anew=anew) else FAILED
+    except control.ControlError as error:
+        print(f"vitals-gateway pair: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
 
 
 def _models(models_dir: Path | None, *, json: bool, markdown: bool) -> int:

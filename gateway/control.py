@@ -1,6 +1,7 @@
 """The control socket: how a running service is asked. JSON lines over a Unix socket, readable by the service's group.
 
-A question is one line `{"command": "status"}`; the answer is one line, `{"error": "…"}` if it was none.
+A question is one line `{"command": "status"}`; the answer is one line, `{"error": "…"}` if it was none. Some
+commands are a dialog: lines both ways, until either side hangs up.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +22,7 @@ QUESTION_LIMIT = 64 * 1024
 IDLE_S = 60.0
 
 Answer = Callable[[], Awaitable[dict[str, object]]]
+Converse = Callable[[dict[str, Any], "Dialog"], Awaitable[None]]
 
 
 class ControlError(Exception):
@@ -35,9 +38,12 @@ def default_path() -> Path:
 class Control:
     """Answers questions on the socket at `path` until it is stopped."""
 
-    def __init__(self, path: Path, commands: Mapping[str, Answer]) -> None:
+    def __init__(
+        self, path: Path, commands: Mapping[str, Answer], dialogs: Mapping[str, Converse] | None = None
+    ) -> None:
         self._path = path
         self._commands = commands
+        self._dialogs = dialogs or {}
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -63,40 +69,104 @@ class Control:
         try:
             async with asyncio.timeout(IDLE_S):
                 while line := await reader.readline():
-                    writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                    question = _question(line)
+                    if question.get("command") in self._dialogs:
+                        break
+                    writer.write(json.dumps(await self._answer(question)).encode() + b"\n")
                     await writer.drain()
+                else:
+                    return
+            await _converse(self._dialogs[question["command"]], question, Dialog(reader, writer))
         except (TimeoutError, ValueError, ConnectionError):
             _log.debug("a client of the control socket was too slow, too long or gone")
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes) -> dict[str, object]:
-        try:
-            question = json.loads(line)
-        except ValueError:
-            return {"error": "a question is one line of JSON"}
-        command = question.get("command") if isinstance(question, dict) else None
+    async def _answer(self, question: dict[str, Any]) -> dict[str, object]:
+        command = question.get("command")
         if not isinstance(command, str) or command not in self._commands:
-            return {"error": f"the commands are: {', '.join(sorted(self._commands))}"}
+            return {"error": f"the commands are: {', '.join(sorted([*self._commands, *self._dialogs]))}"}
         return await self._commands[command]()
+
+
+class Dialog:
+    """Lines both ways with one who asked. `gone` is done when they hang up."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.gone = asyncio.ensure_future(self._listen())
+
+    async def tell(self, **members: object) -> None:
+        """Say one line. Raises ConnectionError."""
+        self._writer.write(json.dumps(members).encode() + b"\n")
+        await self._writer.drain()
+
+    async def ask(self, **members: object) -> dict[str, Any]:
+        """Say one line and answer the next that comes. Raises ConnectionError."""
+        while not self._said.empty():
+            self._said.get_nowait()  # an answer to what is asked no longer
+        await self.tell(**members)
+        return await self._said.get()
+
+    async def _listen(self) -> None:
+        while line := await self._reader.readline():
+            await self._said.put(_question(line))
+
+
+async def _converse(converse: Converse, question: dict[str, Any], dialog: Dialog) -> None:
+    """Go through a dialog; it ends with whoever hangs up first."""
+    conversing = asyncio.ensure_future(converse(question, dialog))
+    try:
+        await asyncio.wait({conversing, dialog.gone}, return_when=asyncio.FIRST_COMPLETED)
+        if conversing.done():
+            conversing.result()
+    finally:
+        for task in (conversing, dialog.gone):
+            task.cancel()
+        await asyncio.wait({conversing, dialog.gone})
+
+
+def _question(line: bytes) -> dict[str, Any]:
+    try:
+        question = json.loads(line)
+    except ValueError:
+        return {}
+    return question if isinstance(question, dict) else {}
 
 
 def ask(path: Path, command: str, timeout_s: float = 5.0) -> dict[str, object]:
     """Ask a running service one question. Raises ControlError."""
+    for answer in converse(path, {"command": command}, lambda _: None, timeout_s):
+        if "error" in answer:
+            raise ControlError(f"the service did not answer: {answer['error']}")
+        return answer
+    raise ControlError("the service did not answer: it hung up")
+
+
+def converse(
+    path: Path,
+    question: Mapping[str, object],
+    reply: Callable[[dict[str, Any]], Mapping[str, object] | None],
+    timeout_s: float | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield each line that a running service says; what `reply` answers to it goes back. Raises ControlError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
-            with connection.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
+            connection.sendall(json.dumps(question).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                for line in lines:
+                    said = json.loads(line)
+                    yield said
+                    if (answer := reply(said)) is not None:
+                        connection.sendall(json.dumps(answer).encode() + b"\n")
     except PermissionError:
         raise ControlError(f"{path} may not be opened: be root or in the group vitals-gateway") from None
     except (OSError, ValueError) as error:
         raise ControlError(f"no service answers at {path} ({error}): systemctl status vitals-gateway") from None
-    if not isinstance(answer, dict) or "error" in answer:
-        raise ControlError(f"the service did not answer: {answer}")
-    return answer
 
 
 def _answers(path: Path) -> bool:

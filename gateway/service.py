@@ -23,7 +23,7 @@ from gateway import systemd
 from gateway.catalogue import load_ranges
 from gateway.clock import Clock
 from gateway.config import read_password
-from gateway.control import Control
+from gateway.control import Control, Converse, Dialog
 from gateway.health import Health
 from gateway.intake import Intake
 from gateway.mqtt import Address, Login
@@ -93,7 +93,7 @@ class Service:
         self._radio = _radio(settings.devices, self._radio_changed)
         self._supervisors = {device.id: self._attendant(device, zone) for device in settings.devices}
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._control = Control(control, {"status": self._health.status})
+        self._control = Control(control, {"status": self._health.status}, {"pair": self._pairing()})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises ServiceFailed."""
@@ -169,6 +169,15 @@ class Service:
             on_change=on_change,
             on_event=on_event,
         )
+
+    def _pairing(self) -> Converse:
+        """Answer what goes through a pairing, where there is a radio."""
+        if self._radio is None:
+            return _no_radio
+        from gateway.pairing import Pairing
+
+        by_address = {s.address: s for s in self._supervisors.values() if not isinstance(s, Supervisor)}
+        return Pairing(self._radio, by_address).converse
 
     def _radio_changed(self) -> None:
         for supervisor in self._supervisors.values():
@@ -250,6 +259,10 @@ def _radio(devices: Iterable[Device], on_change: Callable[[], None]) -> Radio | 
     from drivers.links.radio import Radio
 
     return Radio(addresses, on_change)
+
+
+async def _no_radio(_question: dict[str, Any], dialog: Dialog) -> None:
+    await dialog.tell(error="the configuration has no Bluetooth device: add it, restart the service, and pair then")
 
 
 def _last_payloads(device: str) -> Callable[[Store], list[bytes]]:

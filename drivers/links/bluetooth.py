@@ -62,6 +62,8 @@ _AUTHENTICATION = ("Failed", "Rejected", "Canceled", "Timeout")
 _PAIRING_REFUSALS = frozenset(f"org.bluez.Error.Authentication{how}" for how in _AUTHENTICATION)
 _NOT_PAIRED = frozenset({"org.bluez.Error.NotPermitted", "org.bluez.Error.NotAuthorized"})
 _BONDED = "org.bluez.Error.AlreadyExists"
+_BONDING = "org.bluez.Error.InProgress"
+_BONDING_S = 0.5  # between two looks at a bonding that the device began
 _NO_RSSI = -127  # bleak's word for "bluetoothd did not say": then it was not heard now
 _BASE = "-0000-1000-8000-00805f9b34fb"
 
@@ -255,11 +257,18 @@ class GattLink:
         self._closed = True
 
     async def _pair(self) -> None:
-        try:
-            await self._client.pair()
-        except BleakDBusError as error:
-            if error.dbus_error != _BONDED:  # the device may ask for it, too, and faster
-                raise
+        """The device may ask for it, too, and faster: then it is done already, or under way."""
+        while True:
+            try:
+                await self._client.pair()
+            except BleakDBusError as error:
+                if error.dbus_error == _BONDED:
+                    return
+                if error.dbus_error != _BONDING:
+                    raise
+                await asyncio.sleep(_BONDING_S)
+            else:
+                return
 
     def _find(self, characteristic: str) -> BleakGATTCharacteristic:
         found = self._characteristics.get(characteristic)

@@ -1,15 +1,14 @@
-"""What bleak does not do with bluetoothd: the pairing agent, and noticing that daemon or adapter come and go.
+"""What bleak does not do with bluetoothd: registering a pairing agent, noticing that daemon or adapter come and go.
 
-The only importer of dbus_fast. One connection to the system bus, beside those that bleak makes for itself.
+One connection to the system bus, beside those that bleak makes for itself.
 
 1. Without an agent bluetoothd refuses a bonding that it did not start itself, and never answers the call that caused
-   it. The agent here can neither show nor ask for anything (NoInputNoOutput: Just Works), and agrees for the devices of
-   the YAML alone.
+   it. What the agent answers is bluez_agent.py's.
 2. bleak does not notice that bluetoothd died: its calls hang, its links look alive. The bus tells who owns the name.
 3. An adapter that is switched off or pulled out ends a discovery without a word to whoever started it.
 
-Sources: bluez doc/org.bluez.AgentManager.rst, org.bluez.Agent.rst, org.bluez.Adapter.rst; D-Bus Specification,
-NameOwnerChanged. Seen with bluetoothd 5.66 and 5.82.
+Sources: bluez doc/org.bluez.AgentManager.rst, org.bluez.Adapter.rst; D-Bus Specification, NameOwnerChanged.
+Seen with bluetoothd 5.66 and 5.82.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusFastError
 
 from drivers.errors import LinkFault, LinkLost
+from drivers.links import bluez_agent
+from drivers.links.bluez_agent import Agent, Person
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +39,7 @@ POWER_OFF_S = 1.0  # an adapter's own time between off and on
 POWER_ON_TRIES = 3  # it answers Busy while it goes off
 
 _BLUEZ, _ROOT = "org.bluez", "/org/bluez"
-_ADAPTER, _AGENT = "org.bluez.Adapter1", "org.bluez.Agent1"
-_AGENT_PATH = "/vitals_gateway/agent"
+_ADAPTER = "org.bluez.Adapter1"
 _OBJECTS, _PROPERTIES = "org.freedesktop.DBus.ObjectManager", "org.freedesktop.DBus.Properties"
 _DBUS, _DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 _RULES = (
@@ -47,7 +48,6 @@ _RULES = (
     f"type='signal',sender='{_BLUEZ}',interface='{_PROPERTIES}',arg0='{_ADAPTER}'",
 )
 _BUS_ERRORS = (OSError, EOFError, TimeoutError, DBusFastError, LinkLost)
-_DEVICE = re.compile(r"/dev((?:_[0-9A-F]{2}){6})$")
 
 _SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
 _RADIOS = Path("/sys/class/bluetooth")
@@ -66,7 +66,7 @@ class Bluez:
 
     def __init__(self, may_bond: Callable[[str], bool], on_change: Callable[[], None]) -> None:
         """`may_bond` says whether the device with this address may bond."""
-        self._may_bond = may_bond
+        self._agent = Agent(may_bond, self._send)
         self._on_change = on_change
         self._bus: MessageBus | None = None
         self._owner = ""
@@ -145,6 +145,26 @@ class Bluez:
         body = [_ADAPTER, "Powered", Variant("b", on)]
         await self._call(Message(_BLUEZ, path, _PROPERTIES, "Set", signature="ssv", body=body))
 
+    @asynccontextmanager
+    async def attended(self, address: str, person: Person) -> AsyncIterator[None]:
+        """Let `person` answer what bluetoothd asks of the device with this address. Raises LinkLost."""
+        self._agent.attend(address, person)
+        try:
+            await self._register_agent()
+            yield
+        finally:
+            self._agent.leave()
+            try:
+                await self._register_agent()
+            except _BUS_ERRORS as error:  # it is registered anew with the next daemon
+                _log.debug("the agent: %s", type(error).__name__)
+
+    async def forget(self, address: str) -> None:
+        """Remove a device, and its bond, from bluetoothd. Raises LinkLost where that is not to be had."""
+        path = f"{_ROOT}/{self.adapter}"
+        device = f"{path}/dev_{address.replace(':', '_')}"
+        await self._call(Message(_BLUEZ, path, _ADAPTER, "RemoveDevice", signature="o", body=[device]))
+
     # ---- the bus -------------------------------------------------------------------------------------------------
 
     async def _attend(self) -> None:
@@ -195,9 +215,9 @@ class Bluez:
 
     async def _register_agent(self) -> None:
         for member, signature, body in (
-            ("UnregisterAgent", "o", [_AGENT_PATH]),  # one that a try before left behind
-            ("RegisterAgent", "os", [_AGENT_PATH, "NoInputNoOutput"]),
-            ("RequestDefaultAgent", "o", [_AGENT_PATH]),
+            ("UnregisterAgent", "o", [bluez_agent.PATH]),  # one that a try before left behind
+            ("RegisterAgent", "os", [bluez_agent.PATH, self._agent.capability]),
+            ("RequestDefaultAgent", "o", [bluez_agent.PATH]),
         ):
             message = Message(_BLUEZ, _ROOT, "org.bluez.AgentManager1", member, signature=signature, body=body)
             try:
@@ -220,6 +240,10 @@ class Bluez:
             raise LinkLost(LinkFault.NO_BLUETOOTH, f"{message.member} is answered by {name}")
         return reply.body
 
+    def _send(self, message: Message) -> None:
+        if self._bus is not None and self._bus.connected:
+            self._bus.send(message)
+
     def _leave_the_bus(self) -> None:
         bus, self._bus = self._bus, None
         if bus is not None:
@@ -235,7 +259,7 @@ class Bluez:
 
     def _on_message(self, message: Message) -> Message | bool | None:
         if message.message_type is MessageType.METHOD_CALL:
-            return self._as_agent(message) if message.path == _AGENT_PATH else None
+            return self._agent.answer(message, self._owner) if message.path == bluez_agent.PATH else None
         if message.message_type is not MessageType.SIGNAL:
             return None
         if message.sender == _DBUS and message.member == "NameOwnerChanged" and message.body[0] == _BLUEZ:
@@ -266,20 +290,6 @@ class Bluez:
         shown = interfaces.get(_ADAPTER)
         if shown is not None and "central" in (shown["Roles"].value if "Roles" in shown else ["central"]):
             self._adapters[path] = Adapter(shown["Powered"].value, shown["Discovering"].value)
-
-    def _as_agent(self, message: Message) -> Message:
-        """bluetoothd asks whether a device may bond (RequestAuthorization, RequestConfirmation) or use a service."""
-        if message.sender != self._owner or message.interface != _AGENT:
-            return Message.new_error(message, "org.freedesktop.DBus.Error.AccessDenied", "for bluetoothd alone")
-        if message.member in ("Release", "Cancel"):
-            return Message.new_method_return(message)
-        found = _DEVICE.search(str(message.body[0])) if message.body else None
-        address = found[1][1:].replace("_", ":") if found else ""
-        if message.member in ("RequestAuthorization", "RequestConfirmation", "AuthorizeService"):
-            if self._may_bond(address):
-                return Message.new_method_return(message)
-            _log.warning("a device that is not in the configuration wants to bond: refused")
-        return Message.new_error(message, "org.bluez.Error.Rejected", "not a device of this gateway")
 
 
 def radio_is_real(adapter: str | None) -> bool:

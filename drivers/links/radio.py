@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 from drivers.errors import LinkFault, LinkLost
 from drivers.links.bluetooth import GattLink, Sighting, connect, hang_up_what_was_left, scanning
 from drivers.links.bluez import Bluez, radio_is_real
+from drivers.links.bluez_agent import Person
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ DEAF_AFTER_S, DEAF_CAP_S = 120.0, 3600.0
 BOND_LOST_AFTER = 3
 _BOND_LOST = (
     "it is bonded and advertises, and does not let us in: it is far away, or it has forgotten this gateway (batteries"
-    " changed?). If it stays so: bluetoothctl remove its address, then bring it into pairing mode"
+    " changed?). If it stays so: vitals-gateway pair --anew --address and its address"
 )
 _DEAF = "no Bluetooth device at all is heard: nobody near has one, or the radio is deaf (then a USB adapter helps)"
 
@@ -101,6 +102,19 @@ class Radio:
                 await link.close()
             finally:
                 self._sessions.release()
+
+    @asynccontextmanager
+    async def attended(self, address: str, person: Person) -> AsyncIterator[None]:
+        """Let `person` answer what is asked when this device bonds. Raises LinkLost."""
+        if self._bluez.trouble is not None:
+            raise self._bluez.trouble
+        async with self._bluez.attended(address, person):
+            yield
+
+    async def forget(self, address: str) -> None:
+        """Remove a device's bond: only a person may want this. Raises LinkLost."""
+        await self._bluez.forget(address)
+        self._failures.pop(address, None)
 
     # ---- connecting ----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 1. One central at a time, and no advertising while it is connected, as with the cuffs and thermometers sold.
 2. It remembers one host. Whoever pairs last is that host.
 3. It carries the marker service: what a gateway reads on a real radio cannot pass for a patient's.
-4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold.
+4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold. A device with a display
+   may show digits instead, which the host must be told.
 """
 
 from __future__ import annotations
@@ -87,11 +88,15 @@ class Peripheral:
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
+        shows_passkey: bool = False,
     ) -> None:
         """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
 
         `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already.
+        `shows_passkey`: it has a display, and pairs with nobody who does not know the digits there.
         """
+        self.shown_passkey: int | None = None
+        self._shows_passkey = shows_passkey
         self.name = name
         self.address = address
         self.journal: list[str] = []
@@ -212,8 +217,14 @@ class Peripheral:
         self._keys.all_keys.clear()
 
     def _pairing_config(self, connection: Connection) -> PairingConfig:
-        delegate = _NoInputNoOutput(lambda: self._pairing_allowed(self._keys.other_than(connection.peer_address)))
-        return PairingConfig(sc=self._secure_connections, mitm=False, bonding=True, delegate=delegate)
+        def allowed() -> bool:
+            return self._pairing_allowed(self._keys.other_than(connection.peer_address))
+
+        delegate = _Display(allowed, self._show) if self._shows_passkey else _NoInputNoOutput(allowed)
+        return PairingConfig(sc=self._secure_connections, mitm=self._shows_passkey, bonding=True, delegate=delegate)
+
+    def _show(self, passkey: int) -> None:
+        self.shown_passkey = passkey
 
     def _on_connection(self, connection: Connection) -> None:
         self.journal.append("connected")
@@ -264,6 +275,20 @@ class _NoInputNoOutput(PairingDelegate):
 
     async def accept(self) -> bool:
         return self._allowed()
+
+
+class _Display(PairingDelegate):
+    def __init__(self, allowed: Callable[[], bool], show: Callable[[int], None]) -> None:
+        encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
+        super().__init__(self.DISPLAY_OUTPUT_ONLY, encryption_only, encryption_only)
+        self._allowed = allowed
+        self._show = show
+
+    async def accept(self) -> bool:
+        return self._allowed()
+
+    async def display_number(self, number: int, digits: int) -> None:  # noqa: ARG002 - bumble's
+        self._show(number)
 
 
 def _marker() -> Service:

@@ -21,21 +21,23 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from bumble import hci
 from bumble.att import ATT_Error
 from bumble.core import BaseBumbleError
-from bumble.device import Device
+from bumble.device import Connection, Device
 from bumble.keys import MemoryKeyStore
+from bumble.pairing import PairingConfig
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 
 from simulators.ports.air import Air
-from simulators.ports.bluez_adapter import Adapter, Cure
+from simulators.ports.bluez_adapter import Adapter, Cure, path_of
 from simulators.ports.bluez_agents import Agents
 from simulators.ports.bluez_calls import Answer, Calls, as_bluez
 from simulators.ports.bluez_objects import AGENT, AGENT_MANAGER, BluezError, ObjectTree, Unanswered
+from simulators.ports.bluez_pairing import AgentDelegate
 
 ADDRESS = "C0:11:22:33:44:55"
 _ROOT = "/org/bluez"
@@ -66,6 +68,7 @@ class Bluez:
         self._central = Device.with_hci("gateway", address, self._radio.source, self._radio.sink)
         keys = MemoryKeyStore()
         self._central.keystore = keys
+        self._central.pairing_config_factory = self._pairing_config
         self._adapter = Adapter(self._tree, self._central, keys, self._consent)
         self._calls = Calls(self._tree, self._adapter, self._agents)
         await self._central.power_on()
@@ -201,11 +204,19 @@ class Bluez:
 
     async def _consent(self, device_path: str) -> bool:
         """Ask the agent for a Just Works bonding that nobody called Pair for."""
+        return await self._ask_agent(device_path, "RequestAuthorization", "", []) is not None
+
+    def _pairing_config(self, connection: Connection) -> PairingConfig:
+        device_path = path_of(connection.peer_address)
+        delegate = AgentDelegate(self._agents.capability, partial(self._ask_agent, device_path))
+        return PairingConfig(delegate=delegate)
+
+    async def _ask_agent(self, device_path: str, member: str, signature: str, body: list[Any]) -> list[Any] | None:
+        """Answer what the default agent answers; None where it says no, or there is none."""
         if self._agents.default is None or self._bus is None:
-            return False
+            return None
         client, path = self._agents.default
-        reply = await self._bus.call(
-            Message(client, path, AGENT, "RequestAuthorization", signature="o", body=[device_path])
-        )
+        question = Message(client, path, AGENT, member, signature=f"o{signature}", body=[device_path, *body])
+        reply = await self._bus.call(question)
         await self._running.wait()
-        return reply is not None and reply.message_type is MessageType.METHOD_RETURN
+        return None if reply is None or reply.message_type is not MessageType.METHOD_RETURN else reply.body

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
+from bumble import hci
 from bumble.core import UUID, AdvertisingData
 from bumble.device import Advertisement, Device
 from bumble.keys import MemoryKeyStore
@@ -25,6 +26,11 @@ _SERVICE_LISTS = (
     AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
     AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
 )
+
+
+def path_of(address: hci.Address) -> str:
+    """Answer the path of a device's object."""
+    return f"{PATH}/dev_{address.to_string(False).replace(':', '_')}"
 
 
 class Adapter:
@@ -176,7 +182,7 @@ class Adapter:
         wanted = any(not asked or asked & set(uuids) for asked in self._discovering.values())
         if not wanted or self.deaf or PATH not in self._tree:
             return
-        path = f"{PATH}/dev_{advertisement.address.to_string(False).replace(':', '_')}"
+        path = path_of(advertisement.address)
         device = self._devices.get(path)
         if device is None:
             device = RemoteDevice(

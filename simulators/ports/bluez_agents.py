@@ -19,12 +19,19 @@ class Agents:
 
     def __init__(self) -> None:
         self._paths: dict[str, str] = {}
+        self._capabilities: dict[str, str] = {}
         self._order: list[str] = []  # the default first
 
     @property
     def default(self) -> tuple[str, str] | None:
         """The default agent: its client and its object's path."""
         return (self._order[0], self._paths[self._order[0]]) if self._order else None
+
+    @property
+    def capability(self) -> str:
+        """What the default agent can do; the empty word is bluetoothd's own default."""
+        said = self._capabilities[self._order[0]] if self._order else "NoInputNoOutput"
+        return said or "KeyboardDisplay"
 
     def any_for(self, client: str) -> bool:
         """Whether what `client` asks for has an agent, its own or the default one."""
@@ -37,6 +44,7 @@ class Agents:
         if capability not in _CAPABILITIES:
             raise BluezError("InvalidArguments", "Invalid arguments in method call")
         self._paths[client] = path
+        self._capabilities[client] = capability
         self._order.append(client)
 
     def make_default(self, client: str, path: str) -> None:

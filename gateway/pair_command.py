@@ -1,0 +1,54 @@
+"""`vitals-gateway pair`: what the person sees. The work is the running service's (gateway/pairing.py)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway import control
+
+
+def pair(
+    path: Path,
+    address: str,
+    model: str | None,
+    *,
+    anew: bool,
+    say: Callable[[str], None] = print,
+    ask: Callable[[str], str] = input,
+) -> bool:
+    """Walk a person through pairing with the service at `path`; answer whether it was done. Raises ControlError."""
+    question = {"command": "pair", "address": address, "model": model, "anew": anew}
+
+    def reply(line: Mapping[str, Any]) -> dict[str, object] | None:
+        asked = line.get("ask")
+        if asked == "passkey":
+            return {"passkey": _line(ask, f"{line['text']}: ")}
+        if asked == "confirm":
+            return {"confirm": _line(ask, f"{line['text']} [y/n] ").strip().lower() in ("y", "yes")}
+        return None
+
+    for line in control.converse(path, question, reply, timeout_s=None):
+        if "error" in line:
+            raise control.ControlError(str(line["error"]))
+        if "ask" in line:
+            continue
+        say(f"{line.get('text', '')}.")
+        if "done" in line:
+            for vital in line["vitals"]:
+                value = f" {vital['value']} {vital['unit']}: is that what it shows?" if "value" in vital else ""
+                say(f"  {vital['kind']}{value}")
+            return True
+        if "failed" in line:
+            return False
+    return False
+
+
+def _line(ask: Callable[[str], str], prompt: str) -> str:
+    try:
+        return ask(prompt)
+    except EOFError:
+        sys.stderr.write("vitals-gateway pair: nobody answers here; pair from a terminal\n")
+        return ""
