@@ -98,7 +98,11 @@ class Agent:
         return _rejected(message)
 
     async def _ask(self, message: Message, question: Coroutine[Any, Any, tuple[str, list[Any]] | None]) -> None:
-        answer = await question
+        try:
+            answer = await question
+        except asyncio.CancelledError:
+            self._send(Message.new_error(message, "org.bluez.Error.Canceled", "nobody is asked any longer"))
+            raise
         self._send(_rejected(message) if answer is None else Message.new_method_return(message, *answer))
 
     def _take_back(self) -> None:

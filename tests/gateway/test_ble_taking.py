@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from drivers.ble import date_time
 from drivers.errors import LinkFault, LinkLost
 from drivers.links.bluetooth import Value
 from drivers.links.radio import Radio
-from gateway.ble_supervisor import BleSupervisor
+from gateway.ble_supervisor import BleSupervisor, Observer
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.outbox import Outbox
 from gateway.payload import Origin
+from gateway.reading import Mode, Reading
 from gateway.settings import Device
 
 CUFF = "C8:1E:8E:00:00:01"
@@ -31,14 +33,22 @@ class _Link:
     """A cuff that sends a record in a given moment: while asked, when it fails, or when its link is closed."""
 
     is_real, is_simulated, is_gone = True, False, False
-    has = frozenset({"2A35"})
+    has = frozenset({"2A35", "2A08"})
 
     def __init__(self, moment: str) -> None:
         self.moment = moment
+        self.record = RECORD
+        self.clock: datetime | None = None
         self.values: list[Value] = []
         self.closed = 0
 
     async def bond(self) -> None:
+        return None
+
+    async def read(self, _characteristic: str) -> bytes:
+        return b"" if self.clock is None else date_time.encode(self.clock)
+
+    async def write(self, _characteristic: str, _value: bytes) -> None:
         return None
 
     async def subscribe(self, characteristic: str) -> None:
@@ -65,7 +75,7 @@ class _Link:
             self._send()
 
     def _send(self) -> None:
-        self.values.append(Value("2A35", RECORD, asyncio.get_running_loop().time()))
+        self.values.append(Value("2A35", self.record, asyncio.get_running_loop().time()))
         self.moment = ""
 
 
@@ -92,16 +102,14 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
     await outbox.close()
 
 
-@pytest.mark.parametrize("moment", ["refused", "lost", "cancelled", "closing"])
-async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, moment: str) -> None:
+def attend(outbox: Outbox, link: _Link, radio: _Radio) -> BleSupervisor:
     model = load_model("and-ua-651ble")
     device = Device("cuff", "and-ua-651ble", model, model.line, address=CUFF)
     clock = Clock([lambda: True])
+    clock.refresh()
     intake = Intake(device, Origin("northside", "exam-3", "0", outbox.stream), load_ranges(), clock)
-    link = _Link(moment)
-    radio = _Radio(link)
     told: Callable[..., None] = lambda *_: None  # noqa: E731
-    supervisor = BleSupervisor(
+    return BleSupervisor(
         device,
         CUFF,
         intake,
@@ -113,6 +121,13 @@ async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, mom
         on_change=told,
         on_event=told,
     )
+
+
+@pytest.mark.parametrize("moment", ["refused", "lost", "cancelled", "closing"])
+async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, moment: str) -> None:
+    link = _Link(moment)
+    radio = _Radio(link)
+    supervisor = attend(outbox, link, radio)
     running = asyncio.create_task(supervisor.run())
     async with asyncio.timeout(10):
         if moment == "cancelled":
@@ -126,3 +141,37 @@ async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, mom
     assert link.closed == 1
     assert supervisor.standing.status.readings == 1
     assert (await outbox.state()).depth == 1
+
+
+class _Observer:
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+
+    def reading(self, reading: Reading) -> None:
+        self.readings.append(reading)
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+@pytest.mark.parametrize(("observed", "live"), [(True, True), (True, False), (False, True)])
+async def test_what_is_measured_while_a_person_pairs_reaches_no_chart(
+    outbox: Outbox, observed: bool, live: bool
+) -> None:
+    """On a real radio. What is held may be a patient's, and stays where staff look for it."""
+    link = _Link("closing")
+    radio = _Radio(link)
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    link.clock = now if live else None
+    link.record = RECORD[:7] + date_time.encode(now) + RECORD[14:]
+    supervisor = attend(outbox, link, radio)
+    observer = _Observer()
+    with supervisor.observed(cast("Observer", observer)) if observed else nullcontext():
+        running = asyncio.create_task(supervisor.run())
+        await asyncio.wait_for(radio.waiting.wait(), 10)
+        running.cancel()
+        await asyncio.wait([running])
+    (row,) = await outbox.ask(lambda store: store.waiting(0, 10, []))
+    folder = "quarantine" if not live else "reading"
+    assert row.topic == f"vitals/v1/northside/exam-3/{'test/' if observed and live else ''}{folder}"
+    assert [reading.mode for reading in observer.readings] == ([Mode.TEST if live else Mode.REAL] if observed else [])

@@ -46,7 +46,7 @@ async def bluez(room: Room, start_bluez: StartBluez, eventually: Eventually) -> 
     return started
 
 
-async def ask_agent(room: Room, member: str, *body: str, signature: str = "o") -> Message:
+async def ask_agent(room: Room, member: str, *body: str | int, signature: str = "o") -> Message:
     """What bluetoothd would be answered."""
     assert room.bluez._bus is not None
     assert room.bluez._agents.default is not None
@@ -93,6 +93,74 @@ async def test_it_knows_no_secret(room: Room, bluez: Bluez, question: str) -> No
 @pytest.mark.parametrize("word", ["Release", "Cancel"])
 async def test_it_takes_note_of_what_needs_no_answer(room: Room, bluez: Bluez, word: str) -> None:
     assert (await ask_agent(room, word)).message_type is MessageType.METHOD_RETURN
+
+
+# ---- a person stands before the device -------------------------------------------------------------------------------
+
+
+class Person:
+    """Says 123456 to whoever asks, and yes to nothing else."""
+
+    def __init__(self) -> None:
+        self.shown: list[int] = []
+        self.asked = asyncio.Event()
+        self.answers = True
+
+    async def passkey(self) -> int | None:
+        self.asked.set()
+        if not self.answers:
+            await asyncio.Event().wait()
+        return 123456
+
+    async def show(self, passkey: int) -> None:
+        self.shown.append(passkey)
+
+    async def agrees(self, passkey: int) -> bool:
+        return passkey == 123456
+
+
+async def test_a_person_is_asked_about_the_device_that_is_paired(room: Room, bluez: Bluez) -> None:
+    person = Person()
+    async with bluez.attended(CUFF, person):
+        assert room.bluez._agents.capability == "KeyboardDisplay"
+        assert (await ask_agent(room, "RequestPasskey", path_of(CUFF))).body == [123456]
+        same, other = [
+            await ask_agent(room, "RequestConfirmation", path_of(CUFF), n, signature="ou") for n in (123456, 1)
+        ]
+        assert same.message_type is MessageType.METHOD_RETURN
+        assert other.error_name == "org.bluez.Error.Rejected"
+        for entered in (0, 1, 2):  # of the digits that are being entered the first word is enough
+            shown = await ask_agent(room, "DisplayPasskey", path_of(CUFF), 42, entered, signature="ouq")
+            assert shown.message_type is MessageType.METHOD_RETURN
+        assert person.shown == [42]
+    assert room.bluez._agents.capability == "NoInputNoOutput"
+    assert (await ask_agent(room, "RequestPasskey", path_of(CUFF))).error_name == "org.bluez.Error.Rejected"
+
+
+@pytest.mark.parametrize(
+    "question", ["RequestPasskey", "RequestConfirmation", "DisplayPasskey", "RequestAuthorization"]
+)
+async def test_the_person_is_asked_about_no_other_device(room: Room, bluez: Bluez, question: str) -> None:
+    person = Person()
+    more: dict[str, tuple[str, list[int]]] = {"RequestConfirmation": ("u", [123456]), "DisplayPasskey": ("uq", [42, 0])}
+    signature, numbers = more.get(question, ("", []))
+    async with bluez.attended(CUFF, person):
+        reply = await ask_agent(room, question, path_of(NEIGHBORS), *numbers, signature=f"o{signature}")
+    assert reply.error_name == "org.bluez.Error.Rejected"
+    assert person.shown == []
+    assert not person.asked.is_set()
+
+
+async def test_a_question_that_is_taken_back_is_asked_no_longer(room: Room, bluez: Bluez) -> None:
+    person = Person()
+    person.answers = False
+    async with bluez.attended(CUFF, person):
+        asking = asyncio.create_task(ask_agent(room, "RequestPasskey", path_of(CUFF)))
+        await asyncio.wait_for(person.asked.wait(), PATIENCE_S)
+        await ask_agent(room, "Cancel")
+        reply = await asyncio.wait_for(asking, PATIENCE_S)
+    assert reply.error_name == "org.bluez.Error.Canceled"
+    assert not bluez._agent._asking
 
 
 async def test_it_answers_nobody_but_bluetoothd(room: Room, bluez: Bluez) -> None:

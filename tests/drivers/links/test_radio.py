@@ -513,6 +513,13 @@ async def test_a_device_that_is_bonded_by_now_is_bonded(room: Room, radio: Radio
     assert len(await read_all(radio)) == 1
 
 
+async def test_a_bonding_that_the_device_began_is_waited_for(room: Room, radio: Radio, cuff: AndUa651ble) -> None:
+    await cuff.measure(120, 80, 60)
+    room.bluez.fail("Device1.Pair", BluezError("InProgress", "Operation already in progress"), times=2)
+    assert len(await read_all(radio)) == 1
+    assert room.bluez.calls.count("Device1.Pair") == 3
+
+
 async def test_a_lost_bond_is_told_when_it_shows_often_enough(
     room: Room, radio: Radio, cuff: AndUa651ble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
