@@ -96,7 +96,7 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class SpotCheck:
-    """Which frames of an oximeter make the one reading of a spot check; drivers/spot_check.py has its laws.
+    """Which frames of a sensor that streams make the one reading of a spot check; drivers/spot_check.py has its laws.
 
     `frames`: how many in a row, that differ by no more than `spread` (by kind, in the unit sent). `silence_s`: silence
     this long is a break. `breaks`: notices that are one.
@@ -133,12 +133,15 @@ class Session:
     """How a Bluetooth device is spoken to: `steps` in order, and how long it may then be silent before we hang up.
 
     `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
+    `records`: the characteristics to subscribe to, where its driver knows several; left out, all of them. A stream or
+    records, never both: one finger would be two readings (docs/decisions/0015).
     """
 
     __pydantic_config__: ClassVar = _STRICT
 
     steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
     silence_s: float = 20.0
+    records: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps[-1:] != ("subscribe",) or len(set(self.steps)) != len(self.steps):
@@ -192,7 +195,7 @@ class DeviceModel:
 
     maker: str
     model: str
-    kind: Literal["scale", "blood_pressure", "thermometer", "oximeter"]
+    kind: Literal["scale", "blood_pressure", "thermometer", "oximeter", "heart_rate"]
     link: Literal["serial", "ble"]
     driver: str
     evidence: tuple[Evidence, ...]

@@ -40,6 +40,8 @@ _SERIAL = {
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",
+    "ble_heart_rate": "drivers.ble.heart_rate",
+    "ble_pulse_oximeter": "drivers.ble.pulse_oximeter",
     "ble_thermometer": "drivers.ble.thermometer",
 }
 
@@ -89,6 +91,11 @@ def characteristics(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCod
 def records(name: str) -> tuple[str, ...]:
     """Answer the characteristics that bring the measurements of the BLE driver `name`. Raises KeyError."""
     return cast("_BleModule", import_module(_BLE[name])).RECORDS
+
+
+def streams(name: str) -> tuple[str, ...]:
+    """Answer which of the records of the BLE driver `name` say what is measured now, over and over. Raises KeyError."""
+    return cast("tuple[str, ...]", getattr(import_module(_BLE[name]), "STREAMS", ()))
 
 
 def _serial_module(name: str) -> _SerialModule:

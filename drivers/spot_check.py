@@ -1,7 +1,8 @@
-"""Which frames of a streaming oximeter make one reading: a spot check.
+"""Which frames of a streaming sensor make one reading: a spot check.
 
-An oximeter says what it sees once a second or every two, for as long as a finger is in the sensor. The chart wants one
-reading for one finger.
+An oximeter says what it sees once a second or every two, for as long as a finger is in the sensor; a heart rate strap
+does the same for as long as it is worn. The chart wants one reading for one finger. `SpotCheck` does it for a driver of
+a serial line. A Bluetooth session (gateway/ble_supervisor.py) asks `SpotChecks` itself; its end is a break, too.
 
 Laws:
 
@@ -10,8 +11,7 @@ Laws:
 2. Its flags are those of all of them: one that moved makes the reading a doubtful one.
 3. Then there is quiet until a break: silence of `silence_s`, or a notice that the model's data names as one (sensor
    off, pulse search). What came before a break never counts with what comes after.
-4. Samples without a saturation are not this wrapper's and pass.
-5. One event in, one event out: the frames before the one that was told are notices `settling`, those after it `repeat`,
+4. One event in, one event out: the frames before the one that was told are notices `settling`, those after it `repeat`,
    those that led to nothing `unsettled`.
 """
 
@@ -29,56 +29,47 @@ _REPEAT = Notice("repeat", "the reading of this finger was told already")
 _UNSETTLED = Notice("unsettled", "a frame that the next ones did not confirm")
 
 
-class SpotCheck:
-    """Turns the saturations of `driver` into readings by `rule`; see the laws above."""
+class SpotChecks:
+    """The laws above as a step over events. Who calls it owns bytes and clock; each Sample is a frame of the sensor."""
 
-    def __init__(self, driver: Driver, rule: models.SpotCheck) -> None:
-        self._driver = driver
+    def __init__(self, rule: models.SpotCheck) -> None:
         self._rule = rule
         self._row: list[Sample] = []  # at most `frames`, none of them has had its event
         self._told = False
         self._heard_at: float | None = None
 
-    def feed(self, data: bytes, now: float) -> Step:
-        """Take what has just arrived; see Driver."""
-        late = self._note_silence(now)
-        step = self._driver.feed(data, now)
+    @property
+    def silent_at(self) -> float | None:
+        """When there will have been silence, if nothing more is heard; None where that was noted, or nothing came."""
+        return None if self._heard_at is None else self._heard_at + self._rule.silence_s
+
+    def heard(self, now: float) -> list[Event]:
+        """Take note that something arrives; answer what the silence before it broke off."""
+        late = self.tick(now)
         self._heard_at = now
-        return self._step(late, step)
+        return late
 
-    def tick(self, now: float) -> Step:
-        """Take note of silence; see Driver."""
-        return self._step(self._note_silence(now), self._driver.tick(now))
-
-    def close(self, now: float) -> Step:
-        """Give up frames that made no reading; see Driver."""
-        events = self._all(self._driver.close(now).events)
-        return Step((*events, *self._break()))
-
-    def _step(self, late: list[Event], inner: Step) -> Step:
-        events = late + self._all(inner.events)
-        deadline = inner.deadline
-        if self._heard_at is not None:
-            silent_at = self._heard_at + self._rule.silence_s
-            deadline = silent_at if deadline is None else min(deadline, silent_at)
-        return Step(tuple(events), inner.write, deadline)
-
-    def _note_silence(self, now: float) -> list[Event]:
-        if self._heard_at is None or now < self._heard_at + self._rule.silence_s:
+    def tick(self, now: float) -> list[Event]:
+        """Take note of silence; answer what it broke off."""
+        if self.silent_at is None or now < self.silent_at:
             return []
         self._heard_at = None
-        return self._break()
+        return self.end()
 
-    def _all(self, events: Iterable[Event]) -> list[Event]:
-        answer: list[Event] = []
-        for event in events:
-            if isinstance(event, Sample) and _value(event, "oxygen_saturation") is not None:
-                answer += self._take(event)
-                continue
-            if isinstance(event, Notice) and event.code in self._rule.breaks:
-                answer += self._break()
-            answer.append(event)
-        return answer
+    def take(self, event: Event) -> list[Event]:
+        """Answer what is told of this event, and of those that waited for it."""
+        if isinstance(event, Sample):
+            return self._take(event)
+        if isinstance(event, Notice) and event.code in self._rule.breaks:
+            return [*self.end(), event]
+        return [event]
+
+    def end(self) -> list[Event]:
+        """Give up the frames that made no reading: what comes next is another finger."""
+        dropped: list[Event] = [_UNSETTLED] * len(self._row)
+        self._row.clear()
+        self._told = False
+        return dropped
 
     def _take(self, frame: Sample) -> list[Event]:
         if self._told:
@@ -99,11 +90,38 @@ class SpotCheck:
     def _agrees(self) -> bool:
         return all(_spread(self._row, kind) <= widest for kind, widest in self._rule.spread.items())
 
-    def _break(self) -> list[Event]:
-        dropped: list[Event] = [_UNSETTLED] * len(self._row)
-        self._row.clear()
-        self._told = False
-        return dropped
+
+class SpotCheck:
+    """Turns the saturations of `driver` into readings by `rule`; samples without one are not its own, and pass."""
+
+    def __init__(self, driver: Driver, rule: models.SpotCheck) -> None:
+        self._driver = driver
+        self._checks = SpotChecks(rule)
+
+    def feed(self, data: bytes, now: float) -> Step:
+        """Take what has just arrived; see Driver."""
+        late = self._checks.heard(now)
+        return self._step(late, self._driver.feed(data, now))
+
+    def tick(self, now: float) -> Step:
+        """Take note of silence; see Driver."""
+        return self._step(self._checks.tick(now), self._driver.tick(now))
+
+    def close(self, now: float) -> Step:
+        """Give up frames that made no reading; see Driver."""
+        events = self._all(self._driver.close(now).events)
+        return Step((*events, *self._checks.end()))
+
+    def _step(self, late: list[Event], inner: Step) -> Step:
+        deadlines = [at for at in (inner.deadline, self._checks.silent_at) if at is not None]
+        return Step((*late, *self._all(inner.events)), inner.write, min(deadlines, default=None))
+
+    def _all(self, events: Iterable[Event]) -> list[Event]:
+        return [told for event in events for told in ([event] if _is_anothers(event) else self._checks.take(event))]
+
+
+def _is_anothers(event: Event) -> bool:
+    return isinstance(event, Sample) and _value(event, "oxygen_saturation") is None
 
 
 def _value(sample: Sample, kind: str) -> Decimal | None:

@@ -6,7 +6,8 @@ Laws:
 2. Who it is, and that it is no simulator, is known before its first record.
 3. That the clock was set is on disk before the first record comes: records of the time before must never look live.
 4. The radio's trouble is every device's; a device's trouble is its own.
-5. What is measured while a person observes the device (pairs it) is a test: it must not reach a patient's chart. What
+5. What streams makes one reading for each finger (drivers/spot_check.py); a connection's end is a break.
+6. What is measured while a person observes the device (pairs it) is a test: it must not reach a patient's chart. What
    is held is left as it is: it may be a patient's.
 """
 
@@ -30,14 +31,16 @@ from drivers.contract import (
     CharacteristicCodec,
     ClockReading,
     ClockSetting,
+    Event,
     Identity,
     Notice,
-    Rejected,
+    Sample,
     Site,
 )
 from drivers.errors import DeviceRefused, LinkError, LinkFault
 from drivers.links.bluetooth import GattLink, Value
 from drivers.links.radio import Radio
+from drivers.spot_check import SpotChecks
 from gateway import settings
 from gateway.clock import Clock
 from gateway.clock_frames import ClockFrames
@@ -77,6 +80,7 @@ class _Session:
     """What one connection found out."""
 
     mode: Mode
+    checks: SpotChecks
     evidence: Evidence = field(default_factory=Evidence)
     identity: Identity = field(default_factory=Identity)
     site: str | None = None
@@ -149,7 +153,8 @@ class BleSupervisor:
         self._codecs: Mapping[str, CharacteristicCodec] = registry.characteristics(
             device.model.driver, device.model.quirks
         )
-        self._records = registry.records(device.model.driver)
+        self._records = device.model.session.records or registry.records(device.model.driver)
+        self._streams = registry.streams(device.model.driver)
         self._observer: Observer | None = None
         self._observed = asyncio.Event()
 
@@ -211,12 +216,13 @@ class BleSupervisor:
         """One connection, from hearing the device to its end. Raises LinkError."""
         async with self._radio.link(self.address) as link:
             real = link.is_real and not link.is_simulated
-            session = _Session(Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST)
+            mode = Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST
+            session = _Session(mode, SpotChecks(self._model.spot_check))
             try:
-                self._tell("connected")
+                self._step("connected")
                 await self._converse(link, session)
                 self.standing.connected()
-                self._tell("listening")
+                self._step("listening")
                 silence_s = self._model.session.silence_s
                 while (value := await link.next_value(silence_s)) is not None:
                     # All that is there in one commit: what is confirmed and not on disk dies with the process.
@@ -230,6 +236,7 @@ class BleSupervisor:
                         await link.close()
                     finally:  # until it was closed, more may have come
                         self._take_all(link.take_values(), session)
+                        self._tell(session.checks.end(), session, time.monotonic())
             if session.ends_live:
                 await self._frames.drained()
         return session
@@ -256,10 +263,10 @@ class BleSupervisor:
             while True:
                 if isinstance(said, Bond | Read | Write | Subscribe):
                     if isinstance(said, Bond):
-                        self._tell("bonding")
+                        self._step("bonding")
                     answer = await _perform(link, said)
                     if isinstance(said, Bond):
-                        self._tell("bonded")
+                        self._step("bonded")
                     said = conversation.send(answer)
                 else:
                     await self._find(said, session)
@@ -294,36 +301,52 @@ class BleSupervisor:
         return now.utc.astimezone(self._zone).replace(tzinfo=None), now.monotonic
 
     def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
-        """Hand on what a characteristic said; answer when it is on disk, if it is a reading."""
+        """Hand on what a characteristic said; answer when it is on disk, if it makes a reading."""
         event = self._codecs[value.characteristic](value.data)
         session.ends_live = False
-        if isinstance(event, Notice):
-            session.records += 1
-            self.standing.notice(event, session.mode)
-            if self._observer is not None:
-                self._observer.notice(event)
-        elif isinstance(event, Rejected):
-            self.standing.rejected(event)
+        if isinstance(event, Sample):
+            site = event.site or session.site
+            event = replace(event, at=value.at, characteristic=value.characteristic, site=site)
+        if value.characteristic in self._streams:
+            events = [*session.checks.heard(value.at), *session.checks.take(event)]
         else:
-            session.records += 1
-            sample = replace(event, at=value.at, characteristic=value.characteristic, site=event.site or session.site)
-            try:
-                taken = self._intake.record(sample, session.mode, session.evidence, session.identity, value.at)
-            except UnknownUnit as error:
-                self.standing.unknown_unit(error)
-                return None
-            session.ends_live = taken.is_live
-            reading = taken.reading
-            if self._observer is not None:
-                if reading.disposition is Disposition.USABLE:
-                    reading = replace(reading, mode=Mode.TEST)
-                self._observer.reading(reading)
-            kept = self._outbox.keep([self._intake.draft(reading, taken.record)])
-            self.standing.readings([reading], kept)
-            return kept
-        return None
+            events = [event]
+        return self._tell(events, session, value.at)
 
-    def _tell(self, step: str) -> None:
+    def _tell(self, events: Iterable[Event], session: _Session, at: float) -> asyncio.Future[frozenset[UUID]] | None:
+        """Count what was said, and keep the reading that may be among it; answer when that is on disk."""
+        keeping = None
+        for event in events:
+            if isinstance(event, Notice):
+                session.records += 1
+                self.standing.notice(event, session.mode)
+                if self._observer is not None:
+                    self._observer.notice(event)
+            elif isinstance(event, Sample):
+                session.records += 1
+                keeping = self._keep(event, session, at)
+            else:
+                self.standing.rejected(event)
+        return keeping
+
+    def _keep(self, sample: Sample, session: _Session, at: float) -> asyncio.Future[frozenset[UUID]] | None:
+        """Make a reading; answer when it is on disk. None where its driver names what nobody knows."""
+        try:
+            taken = self._intake.record(sample, session.mode, session.evidence, session.identity, at)
+        except UnknownUnit as error:
+            self.standing.unknown_unit(error)
+            return None
+        session.ends_live = taken.is_live
+        reading = taken.reading
+        if self._observer is not None:
+            if reading.disposition is Disposition.USABLE:
+                reading = replace(reading, mode=Mode.TEST)
+            self._observer.reading(reading)
+        kept = self._outbox.keep([self._intake.draft(reading, taken.record)])
+        self.standing.readings([reading], kept)
+        return kept
+
+    def _step(self, step: str) -> None:
         if self._observer is not None:
             self._observer.step(step)
 

@@ -76,11 +76,30 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
         drivers = registry.serial_names() if row.link == "serial" else registry.ble_names()
         if row.driver not in drivers:
             report.error(("driver",), not_allowed(row.driver, drivers))
+        elif row.link == "ble":
+            _check_records(report, row)
     if isinstance(row, Ranges):
         _check_ranges(report, row)
     if row is None or report.problems:
         raise CatalogueError(tuple(report.problems))
     return row
+
+
+def _check_records(report: Report, row: DeviceModel) -> None:
+    """What a session takes is one thing: measurements as they are made, or records that were kept."""
+    known, streams = registry.records(row.driver), set(registry.streams(row.driver))
+    taken = row.session.records or known
+    for characteristic in taken:
+        if characteristic not in known:
+            report.error(("session", "records"), not_allowed(characteristic, known))
+    if not streams.intersection(taken):
+        return
+    if streams.issuperset(taken):
+        if row.memory != "none":
+            report.error(("memory",), "must be none: this row takes a stream, which says what is measured now")
+    else:
+        message = f"name a stream ({', '.join(sorted(streams))}) or records: with both, one finger is two readings"
+        report.error(("session", "records"), message)
 
 
 def _check_ranges(report: Report, ranges: Ranges) -> None:

@@ -25,6 +25,7 @@ _UNITS_OF: Mapping[str, frozenset[str]] = {
     "blood_pressure": frozenset({"mm[Hg]", "kPa"}),
     "thermometer": frozenset({"Cel", "[degF]"}),
     "oximeter": frozenset(),
+    "heart_rate": frozenset(),
 }
 
 

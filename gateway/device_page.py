@@ -23,6 +23,7 @@ _KINDS = {
     "blood_pressure": "Blood pressure, and monitors that measure more",
     "thermometer": "Thermometers",
     "oximeter": "Oximeters",
+    "heart_rate": "Heart rate",
 }
 
 _NOT_CLAIMED = """\

@@ -19,7 +19,7 @@ from drivers.models import DeviceModel, MeasuringRange
 from gateway.normalize import display_step
 from gateway.ranges import Band, CrossChecks, Ranges
 from gateway.reading import Disposition, Reading, Status, Vital
-from gateway.vocabulary import DOUBTING_FLAGS, KINDS, UNITS, to_canonical
+from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, UNITS, to_canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ def _reading_reasons(reading: Reading, rules: Rules) -> Iterator[str]:
         yield "stored_record"
     if rules.model.memory != "none" and reading.times.source == "gateway":
         yield "clock_unverifiable"
+    yield from (flag for flag in reading.flags if flag in HOLDING_FLAGS)
     if rules.pinned_unit is not None and _contradicts(reading, rules.pinned_unit):
         yield "unit_conflict"
     if reading.possible_repeat_of is not None or "possible_repeat" in reading.flags:

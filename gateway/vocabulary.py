@@ -86,21 +86,33 @@ UNITS: dict[str, Unit] = {
 }
 
 # The device itself doubts what it measured: every value of the reading is questionable, the flag is the reason.
-DOUBTING_FLAGS = frozenset({"body_movement", "cuff_loose", "position_improper", "pulse_out_of_range", "low_signal"})
+DOUBTING_FLAGS = frozenset(
+    {
+        *("body_movement", "cuff_loose", "position_improper", "pulse_out_of_range", "low_signal"),
+        "questionable_measurement",
+    }
+)
+
+# The device says that it is broken, and sends numbers all the same: the reading is held, the flag is the reason.
+HOLDING_FLAGS = frozenset({"equipment_malfunction"})
 
 # What a chart can use. All else that a codec may flag (`stable`, `height_absent`, `bmi_absent`, `patient_id_absent`,
 # `stray_6_prefix`, …) is a fact of the frame and ends here.
-CARRIED_FLAGS = DOUBTING_FLAGS | {
-    "irregular_pulse",
-    "low_battery",
-    "stored",
-    "manual",
-    "net",
-    "held",
-    "averaged",
-    "single_packet",
-    "possible_repeat",
-}
+CARRIED_FLAGS = (
+    DOUBTING_FLAGS
+    | HOLDING_FLAGS
+    | {
+        "irregular_pulse",
+        "low_battery",
+        "stored",
+        "manual",
+        "net",
+        "held",
+        "averaged",
+        "single_packet",
+        "possible_repeat",
+    }
+)
 
 # A device at its work says these all day. Every other notice (measurement_failed, overload, underload, low_battery,
 # body_movement, syntax_error, …) goes to the event topic, one that is not known here too: rather told than hidden.

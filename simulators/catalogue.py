@@ -95,7 +95,14 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
 }
 
 
-BLE_MODELS = ("and-ua-651ble", "and-ut-201ble")
+BLE_MODELS = (
+    "and-ua-651ble",
+    "and-ut-201ble",
+    "choicemmed-plx",
+    "masimo-mightysat",
+    "polar-h7",
+    "polar-h10",
+)
 
 
 def models() -> tuple[str, ...]:

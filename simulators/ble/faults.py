@@ -16,6 +16,7 @@ class BleFault(StrEnum):
     NAN_FLOOD = "nan_flood"  # thirty records of failed measurements come before the next one
     REPEAT_LAST = "repeat_last"  # the last record of the connection before is the first of this one
     CLOCK_2010 = "clock_2010"  # its clock starts again at 2010-01-01 00:00:00
+    DEMONSTRATION = "demonstration"  # an oximeter in a shop window: good numbers of nobody, and a bit that says so
     CLOCK_WRITE_ERROR = "clock_write_error"  # answers a write to its clock with ATT error 0x80
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from decimal import Decimal, InvalidOperation
+from functools import partial
 
 from simulators.ble.and_device import AndDevice
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.ble.and_ut_201ble import AndUt201ble
+from simulators.ble.choicemmed import ChoicemmedOximeter
 from simulators.ble.faults import ble_fault_named
+from simulators.ble.masimo_mightysat import MightySat
+from simulators.ble.open_device import OpenDevice
+from simulators.ble.polar import PolarStrap
 from simulators.ble.profiles import float32, sfloat
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
@@ -22,10 +27,14 @@ from simulators.story import setting
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
-_Maker = type[AndUa651ble] | type[AndUt201ble]
+_Maker = Callable[..., AndDevice | OpenDevice]
 _MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
     "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
     "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
+    "choicemmed-plx": (ChoicemmedOximeter, "C8:1E:8E:00:03:01", ("oxygen_saturation", "pulse_rate")),
+    "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", ("oxygen_saturation", "pulse_rate")),
+    "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", ("heart_rate",)),
+    "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", ("heart_rate",)),
 }
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
@@ -66,7 +75,8 @@ async def serve_ble(
                 sys.stdout.write(f"{name}={value}\n")
         else:
             radio = await open_dongle(dongle)
-        device = await stack.enter_async_context(make(radio, at, standing=standing))
+        device = make(radio, at, standing=standing)
+        await stack.enter_async_context(device)
         sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
         sys.stdout.flush()
         # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
@@ -83,7 +93,11 @@ async def serve_ble(
 
 
 async def _measure_until(
-    stopped: asyncio.Event, device: AndDevice, patient: Patient, given: Mapping[str, Decimal], every_s: float
+    stopped: asyncio.Event,
+    device: AndDevice | OpenDevice,
+    patient: Patient,
+    given: Mapping[str, Decimal],
+    every_s: float,
 ) -> None:
     while not stopped.is_set():
         await _measure(device, patient, given)
@@ -93,7 +107,7 @@ async def _measure_until(
         patient.advance(every_s)
 
 
-async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
+async def _measure(device: AndDevice | OpenDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
     if isinstance(device, AndUa651ble):
         await device.measure(
@@ -103,6 +117,12 @@ async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Deci
         )
     elif isinstance(device, AndUt201ble):
         await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
+    elif isinstance(device, ChoicemmedOximeter | MightySat):
+        await device.measure(
+            int(given.get("oxygen_saturation", round(vitals.spo2))), int(given.get("pulse_rate", round(vitals.pulse)))
+        )
+    elif isinstance(device, PolarStrap):
+        await device.measure(int(given.get("heart_rate", round(vitals.pulse))))
 
 
 def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
@@ -120,5 +140,5 @@ def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
     if kind != "body_temperature" and number != number.to_integral_value():
-        raise ValueError(f"{text!r}: a cuff has whole numbers")
+        raise ValueError(f"{text!r}: this device has whole numbers")
     return kind, number

@@ -184,12 +184,22 @@ def test_the_models_own_range(
 
 
 @pytest.mark.parametrize(
-    "flag", ["body_movement", "cuff_loose", "position_improper", "pulse_out_of_range", "low_signal"]
+    "flag",
+    [
+        *("body_movement", "cuff_loose", "position_improper", "pulse_out_of_range", "low_signal"),
+        "questionable_measurement",
+    ],
 )
 def test_what_the_device_doubts_is_questionable_and_goes_out(flag: str) -> None:
     judged = validate(pressure("128", "82", vital("pulse_rate", "74"), flags=(flag,)), RULES)
     assert marks(judged) == dict.fromkeys(("systolic", "diastolic", "pulse_rate"), questionable(flag))
     assert (judged.status, judged.disposition, judged.reasons) == (Status.QUESTIONABLE, Disposition.USABLE, ())
+
+
+def test_what_a_broken_device_measures_is_held_with_its_values() -> None:
+    judged = validate(pressure("128", "82", flags=("equipment_malfunction",)), Rules(RANGES, model(), None, True))
+    assert (judged.disposition, judged.reasons) == (Disposition.HOLD, ("equipment_malfunction",))
+    assert all(one.value is not None for one in judged.vitals)
 
 
 def test_what_the_device_finds_is_no_doubt() -> None:

@@ -9,6 +9,7 @@ import pytest
 from gateway.vocabulary import (
     CARRIED_FLAGS,
     DOUBTING_FLAGS,
+    HOLDING_FLAGS,
     KINDS,
     LOINC,
     MDC,
@@ -127,8 +128,10 @@ def test_flags_that_are_carried() -> None:
         "irregular_pulse body_movement cuff_loose position_improper pulse_out_of_range low_battery low_signal "
         "stored manual net held averaged"
     )
-    assert set(of_the_contract.split()) | {"single_packet", "possible_repeat"} == CARRIED_FLAGS
-    assert DOUBTING_FLAGS <= CARRIED_FLAGS
+    more = {"single_packet", "possible_repeat", "questionable_measurement", "equipment_malfunction"}
+    assert set(of_the_contract.split()) | more == CARRIED_FLAGS
+    assert DOUBTING_FLAGS | HOLDING_FLAGS <= CARRIED_FLAGS
+    assert not DOUBTING_FLAGS & HOLDING_FLAGS
     assert "irregular_pulse" not in DOUBTING_FLAGS  # a finding about the patient, not a doubt about the number
 
 
