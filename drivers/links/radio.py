@@ -40,7 +40,7 @@ DEAF_AFTER_S, DEAF_CAP_S = 120.0, 3600.0
 BOND_LOST_AFTER = 3
 _BOND_LOST = (
     "it is bonded and advertises, and does not let us in: it is far away, or it has forgotten this gateway (batteries"
-    " changed?). If it stays so: vitals-gateway pair --anew --address and its address"
+    " changed?). If it stays so: vitals-gateway pair --anew"
 )
 _DEAF = "no Bluetooth device at all is heard: nobody near has one, or the radio is deaf (then a USB adapter helps)"
 
