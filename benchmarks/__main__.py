@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks import first_reading
+from benchmarks import cuff, first_reading
 
 if __name__ == "__main__":
     asyncio.run(first_reading.main())
+    asyncio.run(cuff.main())

@@ -1,0 +1,168 @@
+"""One measurement of a simulated UA-651BLE, step by step: from its first advertisement to the broker's PUBACK.
+
+Device, radio, bluetoothd's stand-in and gateway share one process here, so that one clock times all of them; D-Bus and
+Mosquitto are real. A real radio adds its own time: advertising and connection intervals, and a real bonding. What
+matters of it is the share that is ours: from bluetoothd's confirmation, after which the cuff forgets the record, to the
+commit, which is the window in which a kill loses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from gateway.clock import Clock
+from gateway.config import load
+from gateway.service import Service
+from gateway.store import Row
+from simulators.ble.and_ua_651ble import AndUa651ble
+from simulators.ble.clock import DeviceClock
+from simulators.broker import own_broker
+from simulators.chart import Chart
+from simulators.ports.room import Room
+
+MEASUREMENTS = 40
+PATIENCE_S = 30.0
+ADDRESS = "C8:1E:8E:00:00:01"
+STEPS = ("connected", "confirmed", "committed", "PUBACK")
+
+
+@dataclass
+class Seen:
+    """When each step of one measurement was seen first (monotonic)."""
+
+    at: dict[str, float] = field(default_factory=dict)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, step: str) -> None:
+        """Take note of a step."""
+        self.at.setdefault(step, time.monotonic())
+        if step == STEPS[-1]:
+            self.done.set()
+
+
+class Journal(list[str]):
+    """The cuff's own journal, which tells what it writes down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = Seen()
+
+    def append(self, word: str) -> None:
+        """Write down; `confirmed` is the host's confirmation of an indication."""
+        super().append(word)
+        if word in STEPS:
+            self.seen.note(word)
+
+
+class TimedService(Service):
+    """The service, which tells when a row is committed and when its PUBACK has come."""
+
+    journal: Journal
+
+    @property
+    def delivered(self) -> int:
+        """How many rows the broker has acknowledged."""
+        return self._publisher.state.delivered
+
+    @property
+    def listens(self) -> bool:
+        """Whether the radio does."""
+        return self._radio is not None and self._radio.listens
+
+    def _on_kept(self, rows: list[Row]) -> None:
+        self.journal.seen.note("committed")
+        super()._on_kept(rows)
+
+
+async def watch_puback(service: TimedService, before: int) -> None:
+    """Note the PUBACK as soon as the loop lets us see it."""
+    while service.delivered == before:  # noqa: ASYNC110 - what times it must not slow it
+        await asyncio.sleep(0)
+    service.journal.seen.note("PUBACK")
+
+
+async def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as name:
+        async with own_broker() as broker, Chart(broker.host, broker.port, "vitals/v1/#"), Room() as room:
+            with _environment(room):
+                clock = DeviceClock(ZoneInfo("UTC"))
+                async with AndUa651ble(room.air.radio("cuff"), ADDRESS, clock=clock) as cuff:
+                    cuff.peripheral.journal = journal = Journal()
+                    service = await _service(Path(name), broker.port, journal)
+                    stop = asyncio.Event()
+                    serving = asyncio.create_task(service.run(stop))
+                    first, others = await _measure(service, cuff, journal)
+                    stop.set()
+                    await serving
+    print(
+        f"\nmedian (highest) of {MEASUREMENTS} measurements of a bonded UA-651BLE, in ms since its advertising began\n"
+    )
+    print("| | " + " | ".join(STEPS) + " | confirmed to committed |")
+    print("|---|" + "--:|" * (len(STEPS) + 1))
+    print(f"| first, which bonds | {_row([first])} |")
+    print(f"| then | {_row(others)} |")
+
+
+async def _service(folder: Path, broker_port: int, journal: Journal) -> TimedService:
+    file = folder / "gateway.yaml"
+    file.write_text(
+        f"""\
+site: bench
+room: cuff
+timezone: UTC
+broker: {{url: "mqtt://127.0.0.1:{broker_port}"}}
+outbox: {{path: outbox.db}}
+devices: [{{id: cuff, model: and-ua-651ble, address: "{ADDRESS}"}}]
+"""
+    )
+    settings = load(file).settings
+    if settings is None:
+        raise RuntimeError("the benchmark's own configuration is wrong")
+    clock = Clock(probes=[lambda: True])
+    clock.refresh()
+    service = TimedService(settings, control=folder / "control.sock", clock=clock)
+    service.journal = journal
+    return service
+
+
+async def _measure(service: TimedService, cuff: AndUa651ble, journal: Journal) -> tuple[list[float], list[list[float]]]:
+    measured = []
+    for number in range(MEASUREMENTS + 1):
+        while cuff.peripheral.connection is not None or not service.listens:  # noqa: ASYNC110 - two parts, no Event
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.1)  # the cuff's rest, and another second in its stamp
+        journal.seen = Seen()
+        watching = asyncio.create_task(watch_puback(service, service.delivered))
+        began = time.monotonic()
+        await cuff.measure(100 + number, 60, 70)
+        await asyncio.wait_for(journal.seen.done.wait(), PATIENCE_S)
+        await watching
+        at = journal.seen.at
+        measured.append([*((at[step] - began) * 1000 for step in STEPS), (at["committed"] - at["confirmed"]) * 1000])
+    return measured[0], measured[1:]
+
+
+def _row(measured: Sequence[Sequence[float]]) -> str:
+    columns = list(zip(*measured, strict=True))
+    return " | ".join(f"{statistics.median(column):.1f} ({max(column):.1f})" for column in columns)
+
+
+@contextmanager
+def _environment(room: Room) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(room.environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
