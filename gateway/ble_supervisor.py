@@ -225,9 +225,9 @@ class BleSupervisor:
 
     def _local_time(self) -> tuple[datetime, float] | None:
         """What the device's clock should show, and when; None while our own clock is not synchronized."""
-        if self._clock.quality is not ClockQuality.SYNCED:
-            return None
         now = self._clock.now()
+        if self._clock.quality is not ClockQuality.SYNCED:  # asked after: nobody moved it before
+            return None
         return now.utc.astimezone(self._zone).replace(tzinfo=None), now.monotonic
 
     def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
