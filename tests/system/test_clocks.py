@@ -1,7 +1,7 @@
 """The machine's clock goes wrong, before the gateway starts and in the middle of its work.
 
-A real process, whose UTC the test moves (clock_shim.c). Devices are read on, nothing is in the wrong order, and once the
-clock is right the readings of this start of the machine get their right time.
+A real process, whose UTC the test moves (clock_shim.c). Devices are read on, nothing is in the wrong order, and once
+the clock is right the readings of this start of the machine get their right time.
 """
 
 from __future__ import annotations
@@ -224,6 +224,7 @@ async def test_a_jumped_clock_deletes_nothing(gateway: Any, hands: Hands, scale:
     await arrives(chart, 70.5)
     await gateway.until(lambda status: status["outbox"]["depth"] == 0)
     assert delivered(gateway) == [None], "by a clock that is not right, nothing is dated"
+    await gateway.until(lambda status: "the clock is unsynced" in log(gateway))
     hands.set(timedelta(0), synced=True)
     await arrives(chart, 70.5, revision=2)
     await gateway.until(lambda status: status["outbox"]["depth"] == 0 and status["gateway"]["clock"] == "synced")
@@ -249,5 +250,6 @@ async def test_a_stop_and_a_step_at_once(gateway: Any, hands: Hands, scale: Weig
     gateway.process.send_signal(signal.SIGCONT)
     first = await arrives(chart, 70.5)
     assert first["time"]["quality"] == "unsynced"
+    await gateway.until(lambda status: "the clock is unsynced" in log(gateway))
     hands.set(timedelta(0), synced=True)
     assert abs(taken(await arrives(chart, 70.5, revision=2)) - at) < timedelta(seconds=5)
