@@ -4,7 +4,8 @@ Laws:
 
 1. What came over the link is taken, whatever ends the session: bluetoothd has confirmed it, and the device forgets it.
 2. Who it is, and that it is no simulator, is known before its first record.
-3. That the clock was set is on disk before the first record comes: records of the time before must never look live.
+3. That the clock is to be set is on disk before it is set, or it is not set: records of the time before must never
+   look live.
 4. The radio's trouble is every device's; a device's trouble is its own.
 5. What streams makes one reading for each finger (drivers/spot_check.py); a connection's end is a break.
 6. What is measured while a person observes the device (pairs it) is a test: it must not reach a patient's chart. What
@@ -25,7 +26,7 @@ from typing import Protocol
 from uuid import UUID
 
 from drivers import registry
-from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
+from drivers.ble.session import Act, Answer, Bond, Read, Subscribe, Write, converse
 from drivers.contract import (
     Battery,
     CharacteristicCodec,
@@ -268,13 +269,16 @@ class BleSupervisor:
                     if isinstance(said, Bond):
                         self._step("bonded")
                     said = conversation.send(answer)
+                elif isinstance(said, ClockSetting):
+                    noted = await self._frames.set(said, session.evidence.reading)
+                    said = conversation.send(Answer(said.at, time.monotonic(), refused=not noted))
                 else:
                     await self._find(said, session)
                     said = next(conversation)
         except StopIteration:
             return
 
-    async def _find(self, found: Found, session: _Session) -> None:
+    async def _find(self, found: Identity | Battery | ClockReading | Site | Notice, session: _Session) -> None:
         """Take note of what a device said of itself."""
         if isinstance(found, Identity):
             session.identity = found
@@ -287,17 +291,15 @@ class BleSupervisor:
             session.site = found.word
         elif isinstance(found, ClockReading):
             session.evidence = Evidence(found, await self._frames.unsure_until())
-        elif isinstance(found, ClockSetting):
-            await self._frames.set(found, session.evidence.reading)
         else:
             await self._frames.not_set()
             self.standing.notice(found, session.mode)
 
     def _local_time(self) -> tuple[datetime, float] | None:
         """What the device's clock should show, and when; None while our own clock is not synchronized."""
-        if self._clock.quality is not ClockQuality.SYNCED:
-            return None
         now = self._clock.now()
+        if self._clock.quality is not ClockQuality.SYNCED:  # asked after: nobody moved it before
+            return None
         return now.utc.astimezone(self._zone).replace(tzinfo=None), now.monotonic
 
     def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:

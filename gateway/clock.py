@@ -13,15 +13,22 @@
    - `timedatectl`: systemd-timedated asks the kernel for us. It costs a process, hence last.
    In a container the first probe shows the host's kernel, or nothing where the runtime forbids the call, and the
    others find nothing: `synced` under a synchronized host, otherwise `unsynced`.
+4. A clock that somebody moved is unsynced until a probe says otherwise: what it showed before proves nothing now.
+   Each look at `quality` compares the two clocks, so nothing is stamped between the move and the next `refresh`
+   without being marked. In holdover the clock drifts; after HOLDOVER_S nobody vouches for it any more.
+5. `since_boot` outlives the process: what was stamped before a restart of the service can be placed after it, as long
+   as `boot` is the same.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 from gateway.reading import ClockQuality
 
@@ -40,6 +47,14 @@ TIMESYNC_STALE_S = 2 * 2048.0
 
 TIMEDATECTL_TIMEOUT_S = 2.0
 
+# More than a leap second, and than any correction that is spread over the 30 s between two looks: somebody moved it.
+MOVED_S = 2.0
+
+# A crystal that is off by 100 ppm, a bad one, is off by a minute then.
+HOLDOVER_S = 7 * 86_400.0
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the packaged unit hides it, and hands it over as $BOOT_ID
+
 
 @dataclass(frozen=True, slots=True)
 class Instant:
@@ -50,18 +65,23 @@ class Instant:
 
 
 class Clock:
-    """The gateway's clock. `quality` is `unsynced` until the first `refresh`."""
+    """The gateway's clock. `quality` is `unsynced` until the first `refresh`; `boot`: this start of the machine."""
 
     def __init__(
         self,
         probes: Sequence[Probe] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        slept: Callable[[], float] | None = None,
     ) -> None:
-        self._probes = (kernel_synced, timesync_synced, timedate_synced) if probes is None else tuple(probes)
+        """`slept`: for how long the machine was suspended since it started, seconds, which `monotonic` leaves out."""
+        self._probes = (kernel_synced, TimesyncStamp(), timedate_synced) if probes is None else tuple(probes)
         self._monotonic = monotonic
         self._wall = wall
-        self._quality = ClockQuality.UNSYNCED
+        self._slept = _slept if slept is None else slept
+        self._known = (ClockQuality.UNSYNCED, self._apart())  # together: another thread sees both or none
+        self._synced_at = monotonic()
+        self.boot = boot_id()
 
     def now(self) -> Instant:
         """Answer this moment, on both clocks."""
@@ -72,23 +92,56 @@ class Clock:
         now = self.now()
         return now.utc - timedelta(seconds=now.monotonic - monotonic)
 
+    def since_boot(self, monotonic: float) -> float:
+        """Answer a monotonic instant as seconds since the machine started, time asleep included (CLOCK_BOOTTIME)."""
+        return monotonic + self._slept()
+
+    def utc_since_boot(self, instant: float) -> datetime:
+        """Answer the UTC of what `since_boot` answered, in this process or an earlier one of this start."""
+        return self.utc_at(instant - self._slept())
+
+    @property
+    def moved_by_s(self) -> float:
+        """By how much the clock was moved since the last `refresh`; what is below MOVED_S is its ordinary keeping."""
+        return self._apart() - self._known[1]
+
     @property
     def quality(self) -> ClockQuality:
-        """What the last `refresh` found."""
-        return self._quality
+        """What the last `refresh` found, unless somebody moved the clock since. To be asked after the time it is of."""
+        quality, apart = self._known
+        return ClockQuality.UNSYNCED if abs(self._apart() - apart) > MOVED_S else quality
 
     def refresh(self) -> None:
         """Ask whether the clock is synchronized. May take `TIMEDATECTL_TIMEOUT_S`: not on the event loop."""
+        apart = self._apart()  # before asking: a move while we ask is found at the next look
         answers = (probe() for probe in self._probes)
         synced = next((answer for answer in answers if answer is not None), None)
-        self._quality = judge(synced, self._quality)
+        before, now = self.quality, self._monotonic()
+        self._synced_at = now if synced else self._synced_at
+        self._known = (judge(synced, before, now - self._synced_at), apart)
+
+    def _apart(self) -> float:
+        return self._wall() - self._monotonic()
 
 
-def judge(synced: bool | None, before: ClockQuality) -> ClockQuality:
-    """What is known of the clock now, from today's answer and what was known before: once synced, holdover at worst."""
+def judge(synced: bool | None, before: ClockQuality, alone_s: float = 0.0) -> ClockQuality:
+    """What is known of the clock now: from today's answer, what was known before, and since when it keeps itself."""
     if synced:
         return ClockQuality.SYNCED
-    return ClockQuality.UNSYNCED if before is ClockQuality.UNSYNCED else ClockQuality.HOLDOVER
+    lost = before is ClockQuality.UNSYNCED or alone_s > HOLDOVER_S
+    return ClockQuality.UNSYNCED if lost else ClockQuality.HOLDOVER
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Answer which start of the machine this is, 32 hex digits; where that is hidden, a word of this process alone."""
+    try:
+        return UUID(os.environ.get("BOOT_ID") or path.read_text().strip()).hex
+    except (OSError, ValueError):
+        return uuid4().hex
+
+
+def _slept() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def kernel_synced() -> bool | None:
@@ -115,13 +168,35 @@ def kernel_synced() -> bool | None:
     return None if state < 0 else bool(timex.maxerror < UNSYNCED_ERROR_US)
 
 
-def timesync_synced(stamp: Path = TIMESYNC_STAMP, wall: Callable[[], float] = time.time) -> bool | None:
-    """Look at systemd-timesyncd's stamp: True when it is fresh, else None (it is late, or another keeps the time)."""
-    try:
-        age = wall() - stamp.stat().st_mtime
-    except OSError:
-        return None
-    return True if 0 <= age <= TIMESYNC_STALE_S else None
+class TimesyncStamp:
+    """A probe: systemd-timesyncd's stamp. True when it is fresh, else None (it is late, or another keeps the time).
+
+    Its age is told by the very clock that is in question: a stamp of before the clock was moved says nothing after it.
+    """
+
+    def __init__(
+        self,
+        stamp: Path = TIMESYNC_STAMP,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stamp = stamp
+        self._wall = wall
+        self._monotonic = monotonic
+        self._seen = (0, 0.0)  # the stamp, and how far the two clocks were apart when it was new
+
+    def __call__(self) -> bool | None:
+        """Look at the stamp."""
+        try:
+            stamped_ns = self._stamp.stat().st_mtime_ns
+        except OSError:
+            return None
+        now = self._wall()
+        apart = now - self._monotonic()
+        if stamped_ns != self._seen[0]:
+            self._seen = (stamped_ns, apart)
+        moved = abs(apart - self._seen[1]) > MOVED_S
+        return True if not moved and 0 <= now - stamped_ns / 1e9 <= TIMESYNC_STALE_S else None
 
 
 def timedate_synced(timeout_s: float = TIMEDATECTL_TIMEOUT_S) -> bool | None:

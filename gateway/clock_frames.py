@@ -41,13 +41,18 @@ class ClockFrames:
             self._until = _later(self._until, on_disk)
         return self._until
 
-    async def set(self, setting: ClockSetting, before: ClockReading | None) -> None:
-        """Take note, on disk, that the clock is about to be set; `before` is what it showed."""
+    async def set(self, setting: ClockSetting, before: ClockReading | None) -> bool:
+        """Take note that the clock is about to be set; `before` is what it showed. Answer whether that is on disk.
+
+        If it is not, the clock must not be set: after a restart, nobody would know.
+        """
         await self.unsure_until()
         self._before = self._until
         until = _later(unsure_after(setting, before), self._until)
-        if until != self._until:
-            await self._remember(until)
+        if until == self._until or await self._remember(until):
+            return True
+        self._until = self._before
+        return False
 
     async def not_set(self) -> None:
         """Take note that the device refused."""
@@ -59,7 +64,7 @@ class ClockFrames:
         if self._until is not None:
             await self._remember(None)
 
-    async def _remember(self, until: datetime | None) -> None:
+    async def _remember(self, until: datetime | None) -> bool:
         self._until = until
         all_known = self._known
 
@@ -72,7 +77,9 @@ class ClockFrames:
             async with asyncio.timeout(ANSWER_S):
                 await self._outbox.ask(note)
         except (DatabaseError, TimeoutError):
-            _log.warning("the disk did not take note of a clock that was set; it is known until the next start")
+            _log.warning("the disk did not take note of a device's clock")
+            return False
+        return True
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

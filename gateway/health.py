@@ -31,7 +31,7 @@ class Health:
         self._config_hash = config_hash
         self._clock = clock
         self._outbox = outbox
-        self._started_at = clock.now().utc
+        self._started = clock.now().monotonic  # its UTC may be put right later
         self._changed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._gateway_event = asyncio.Event()
@@ -61,7 +61,7 @@ class Health:
             at=at,
             reason=reason,
             config_hash=self._config_hash,
-            started_at=self._started_at,
+            started_at=self._clock.utc_at(self._started),
         )
         return Message(states.gateway_topic(self._origin), payload)
 
@@ -107,7 +107,7 @@ class Health:
                 reason=outbox.trouble,
                 config_hash=self._config_hash,
                 clock=self._clock.quality,
-                started_at=self._started_at,
+                started_at=self._clock.utc_at(self._started),
                 outbox_depth=outbox.depth + outbox.held_back,
                 outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
                 outbox_parked=outbox.parked,
@@ -166,7 +166,7 @@ class Health:
             "gateway": {
                 "id": self._origin.gateway_id,
                 "version": self._origin.version,
-                "started_at": utc_text(self._started_at),
+                "started_at": utc_text(self._clock.utc_at(self._started)),
                 "at": utc_text(now),
                 "config_hash": self._config_hash,
                 "clock": self._clock.quality.value,

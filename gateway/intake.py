@@ -23,8 +23,8 @@ from gateway.fence import Evidence, place
 from gateway.normalize import normalize
 from gateway.payload import Origin
 from gateway.ranges import Ranges
-from gateway.reading import Device, Mode, Reading, Times
-from gateway.store import Draft
+from gateway.reading import ClockQuality, Device, Mode, Reading, Times
+from gateway.store import Captured, Draft
 from gateway.validate import Rules, validate
 from gateway.vocabulary import UNITS, to_canonical
 
@@ -84,11 +84,20 @@ class Intake:
     def reading(self, sample: Sample, mode: Mode) -> Reading:
         """Answer the validated reading. Raises UnknownUnit, which is the driver's fault."""
         sample, repeated = self._resolve_doubt(sample)
+        at = self._clock.now().monotonic if sample.at is None else sample.at
+        received_at = self._clock.utc_at(at)
         quality = self._clock.quality
-        received_at = self._clock.now().utc if sample.at is None else self._clock.utc_at(sample.at)
         # A device without a clock is live when it speaks; how much earlier it measured, its settling rule bounds.
         uncertainty_s = self._model.settling.silence_s
-        times = Times(received_at, received_at, "gateway", uncertainty_s, quality, device_time=sample.device_time)
+        times = Times(
+            received_at,
+            received_at,
+            "gateway",
+            uncertainty_s,
+            quality,
+            device_time=sample.device_time,
+            instant=self._clock.since_boot(at),
+        )
         reading = normalize(
             sample, model=self._model, device=self._device, mode=mode, times=times, reading_id=self._new_id()
         )
@@ -113,7 +122,7 @@ class Intake:
             zone=self._zone,
             quality=self._clock.quality,
         )
-        times, record = placed.times, None
+        times, record = replace(placed.times, instant=self._clock.since_boot(at)), None
         if self._model.memory == "none":  # it says what it measures now
             times = replace(times, taken_at=times.received_at, source="gateway", uncertainty_s=0.0)
         elif sample.device_time is not None:
@@ -139,6 +148,9 @@ class Intake:
         def as_repeat_of(earlier: UUID) -> Draft:
             return self.draft(validate(replace(reading, possible_repeat_of=earlier), self._rules))
 
+        times, captured = reading.times, None
+        if times.quality is not ClockQuality.SYNCED and times.instant is not None:
+            captured = Captured(self._clock.boot, times.instant, times.quality)
         topic = payload.topic(reading, self._origin)
         return Draft(
             reading.id,
@@ -149,6 +161,7 @@ class Intake:
             reading.raw,
             record,
             None if record is None else as_repeat_of,
+            captured,
         )
 
     def _resolve_doubt(self, sample: Sample) -> tuple[Sample, UUID | None]:

@@ -68,7 +68,7 @@ class Outbox:
     """The loop's side of the outbox. `on_kept` is called on the loop with rows, on disk, in the order of sequence.
 
     `ended` is done when the thread is at its end; with an exception if that is a defect of ours. While
-    `clock_is_right` is not set, deliveries are noted without a time: keeping time counts from when it is.
+    `clock_is_right` says no, deliveries are noted without a time: keeping time counts from when it says yes.
     """
 
     def __init__(self, path: Path, on_kept: Callable[[list[Row]], None]) -> None:
@@ -80,7 +80,7 @@ class Outbox:
         self._held_back: list[Draft] = []
         self._not_kept = 0
         self._trouble: str | None = None
-        self.clock_is_right = False
+        self.clock_is_right: Callable[[], bool] = lambda: False  # asked on the thread, at each commit
         self.lost = 0  # readings that the disk had not taken when the thread ended
         self._unanswered: list[_Ask] = []
         self._unreadable: str | None = None
@@ -218,7 +218,7 @@ class Outbox:
     def _commit(self, drafts: list[Draft], marks: list[Mark]) -> frozenset[UUID] | None:
         """Answer the ids that were kept before, None if the disk did not take it."""
         try:
-            rows = self._store.write(drafts, marks, clock_is_right=self.clock_is_right)
+            rows = self._store.write(drafts, marks, clock_is_right=self.clock_is_right())
         except DatabaseError as error:
             self._hold_back(drafts, error)
             return None

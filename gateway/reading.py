@@ -93,7 +93,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When it was taken and received (UTC), from which clock, and how far that clock can be believed."""
+    """When it was taken and received (UTC), from which clock, and how far that clock can be believed.
+
+    `instant`: when it was received, in seconds since the machine started, by which its UTC can be put right later.
+    """
 
     taken_at: datetime | None
     received_at: datetime
@@ -102,6 +105,7 @@ class Times:
     quality: ClockQuality
     device_time: datetime | None = None
     clock_offset_s: float | None = None
+    instant: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,9 +20,10 @@ from zoneinfo import ZoneInfo
 
 from gateway import systemd
 from gateway.catalogue import load_ranges
-from gateway.clock import Clock
+from gateway.clock import MOVED_S, Clock
 from gateway.config import read_password
 from gateway.control import Control, Converse, Dialog
+from gateway.corrections import correct_times
 from gateway.health import Health
 from gateway.intake import Intake
 from gateway.mqtt import Address, Login
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CLOCK_S = 30.0
+CLOCK_MOVED_S = 1.0  # how often we look whether somebody moved the clock: then it is asked at once
 PURGE_S = 3600.0
 DAY_S = 86400.0
 REMEMBERED = 8  # how many of a device's last readings are looked at for repeats after a start
@@ -70,6 +71,10 @@ class Service:
         origin = Origin(
             settings.site, settings.room, version("vitals-gateway"), self._outbox.stream, settings.publish_raw
         )
+        self._origin = origin
+        self._correcting = False
+        self._told_quality = ClockQuality.UNSYNCED
+        self._outbox.clock_is_right = lambda: self._clock.quality is not ClockQuality.UNSYNCED
         self._health = Health(origin, settings.config_hash, self._clock, self._outbox)
         broker = settings.broker
         self._publisher = Publisher(
@@ -214,25 +219,52 @@ class Service:
     # ---- chores --------------------------------------------------------------------------------------------------
 
     async def _watch_clock(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + CLOCK_S
         while True:
-            await asyncio.sleep(CLOCK_S)
+            await asyncio.sleep(CLOCK_MOVED_S)
+            moved_by_s = self._clock.moved_by_s
+            if abs(moved_by_s) > MOVED_S:
+                _log.warning("the clock was moved by %+.1f s", moved_by_s)
+            elif loop.time() < due:
+                continue
             await self._refresh_clock()
+            due = loop.time() + CLOCK_S
 
     async def _refresh_clock(self) -> None:
-        before = self._clock.quality
+        before = self._told_quality
         await asyncio.to_thread(self._clock.refresh)
-        self._outbox.clock_is_right = self._clock.quality is not ClockQuality.UNSYNCED
-        if self._clock.quality is not before:
-            _log.info("the clock is %s", self._clock.quality)
+        self._told_quality = self._clock.quality
+        if self._told_quality is not before:
+            _log.info("the clock is %s", self._told_quality)
             self._health.gateway_changed()
+        if self._told_quality is ClockQuality.SYNCED:
+            if before is not ClockQuality.SYNCED:
+                self._outbox.fetch(lambda store: store.give_up_times(self._clock.boot), _tell_given_up)
+            if not self._correcting:  # while the disk cannot be read, the last one is still tried
+                self._correct_times()
+
+    def _correct_times(self) -> None:
+        self._correcting = True
+        self._outbox.fetch(lambda store: correct_times(store, self._clock, self._origin), self._on_corrected)
+
+    def _on_corrected(self, corrected: tuple[list[Row], bool]) -> None:
+        rows, all_done = corrected
+        self._correcting = False
+        if rows:
+            _log.info("the clock is right now: the time of %d readings is corrected", len(rows))
+            self._publisher.offer(rows)
+        if not all_done:
+            self._correct_times()
 
     async def _purge(self) -> None:
         """Delete what was delivered keep_days ago; never by a clock that may be wrong by years."""
         while True:
             await asyncio.sleep(PURGE_S)
-            if self._clock.quality is ClockQuality.UNSYNCED:
+            now = self._clock.now().utc.timestamp()
+            if self._clock.quality is ClockQuality.UNSYNCED:  # asked after: nobody moved it before
                 continue
-            purge = partial(Store.purge, delivered_before=time.time() - self._settings.outbox.keep_days * DAY_S)
+            purge = partial(Store.purge, delivered_before=now - self._settings.outbox.keep_days * DAY_S)
             with suppress(DatabaseError):  # the outbox shows its own trouble
                 gone = await self._outbox.ask(purge)
                 while gone:  # in portions: readings that come meanwhile are kept between them
@@ -263,6 +295,11 @@ def _radio(devices: Iterable[Device], on_change: Callable[[], None]) -> Radio | 
 
 async def _no_radio(_question: dict[str, Any], dialog: Dialog) -> None:
     await dialog.tell(error="the configuration has no Bluetooth device: add it, restart the service, and pair then")
+
+
+def _tell_given_up(count: int) -> None:
+    if count:
+        _log.warning("%d readings of an earlier start of this machine stay unsynced: nobody knows their time", count)
 
 
 def _last_payloads(device: str) -> Callable[[Store], list[bytes]]:

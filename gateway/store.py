@@ -15,7 +15,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,11 +41,20 @@ class OutboxError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """When a reading was received whose UTC may be wrong: which start of the machine, seconds since, clock quality."""
+
+    boot: str
+    instant: float
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A reading that is to be kept. `encode` makes its bytes once its sequence is known.
 
     `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
-    what `as_repeat_of` makes of the earlier id.
+    what `as_repeat_of` makes of the earlier id. `captured` stands where its time may have to be corrected.
     """
 
     id: UUID
@@ -56,6 +65,7 @@ class Draft:
     raw: bytes = field(default=b"", repr=False)
     record: UUID | None = None
     as_repeat_of: Callable[[UUID], Draft] | None = field(default=None, repr=False)
+    captured: Captured | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,22 @@ class Row:
     sequence: int
     topic: str
     payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """A row that went out with a time that may be wrong. `superseded`: a higher revision of it is there already."""
+
+    sequence: int
+    instant: float
+    quality: str
+    id: UUID
+    revision: int
+    device: str
+    topic: str
+    payload: bytes = field(repr=False)
+    raw: bytes = field(repr=False)
+    superseded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +171,55 @@ class Store:
         parked = self._db.execute("SELECT count(*) FROM delivery WHERE state = 'parked'").fetchone()[0]
         kept_at = None
         if oldest is not None:
-            kept_at = self._db.execute("SELECT kept_at FROM reading WHERE sequence = ?", (oldest,)).fetchone()[0]
+            kept_at = self._db.execute(
+                "SELECT coalesce(utc, kept_at) FROM reading LEFT JOIN uncertain_time USING (sequence)"
+                " WHERE sequence = ?",
+                (oldest,),
+            ).fetchone()[0]
         return waiting, kept_at, parked
 
     def last_payloads(self, device: str, limit: int) -> list[bytes]:
-        """Answer the bytes of the last readings that were kept of this device, the oldest first."""
+        """Answer the bytes of the last readings that were kept of this device, the oldest first; first revisions."""
         found = self._db.execute(
-            "SELECT payload FROM reading WHERE device = ? ORDER BY sequence DESC LIMIT ?", (device, limit)
+            "SELECT payload FROM reading WHERE device = ? AND revision = 1 ORDER BY sequence DESC LIMIT ?",
+            (device, limit),
         )
         return [payload for (payload,) in found][::-1]
+
+    def uncertain(self, boot: str, limit: int) -> list[Uncertain]:
+        """Answer at most `limit` rows of this start of the machine whose time was not corrected yet, oldest first."""
+        found = self._db.execute(
+            "SELECT sequence, instant, quality, id, revision, device, topic, payload, raw,"
+            " revision < (SELECT max(revision) FROM reading AS other WHERE other.id = reading.id)"
+            " FROM uncertain_time JOIN reading USING (sequence) WHERE utc IS NULL AND boot = ?"
+            " ORDER BY sequence LIMIT ?",
+            (boot, limit),
+        )
+        return [
+            Uncertain(
+                sequence, instant, quality, UUID(bytes=id_), revision, device, topic, payload, raw, bool(superseded)
+            )
+            for sequence, instant, quality, id_, revision, device, topic, payload, raw, superseded in found
+        ]
+
+    def settle_times(self, settled: Mapping[int, float], drafts: Sequence[Draft]) -> list[Row]:
+        """Note when rows (by sequence) were received, seconds since 1970, and keep their corrections: both or none."""
+        with self._transaction():
+            rows = self._insert(drafts, time.time())
+            self._db.executemany(
+                "UPDATE uncertain_time SET utc = ? WHERE sequence = ?", ((u, s) for s, u in settled.items())
+            )
+        if rows:
+            self._next_sequence = rows[-1].sequence + 1
+        return rows
+
+    def give_up_times(self, boot: str) -> int:
+        """Forget the rows of other starts of the machine; answer how many were unsynced, and stay so for ever."""
+        with self._transaction():
+            gone = self._db.execute(
+                "DELETE FROM uncertain_time WHERE utc IS NULL AND boot <> ? RETURNING quality", (boot,)
+            ).fetchall()
+        return sum(quality == "unsynced" for (quality,) in gone)
 
     def replace_retained(self, topics: Iterable[str]) -> list[str]:
         """Remember the topics that hold a retained message of ours; answer those that were known and are no more."""
@@ -257,6 +323,14 @@ class Store:
                 f" VALUES {_places(some)}",
                 list(chain.from_iterable(some)),
             )
+        self._db.executemany(
+            "INSERT INTO uncertain_time (sequence, boot, instant, quality) VALUES (?, ?, ?, ?)",
+            (
+                (row.sequence, draft.captured.boot, draft.captured.instant, draft.captured.quality)
+                for row, draft in zip(rows, drafts, strict=True)
+                if draft.captured is not None
+            ),
+        )
         if rows:
             self._db.execute(
                 "INSERT INTO delivery (sequence, state) SELECT sequence, 'waiting' FROM reading WHERE sequence >= ?",

@@ -1,7 +1,8 @@
 """What is said to a Bluetooth device between connecting and its hanging up: steps, named by the model's row. Pure.
 
 1. `converse` yields acts and is sent the answer to each; whoever runs it owns link, time and patience. It also yields
-   what it found out (Identity, Battery, ClockReading, ClockSetting, Site, Notice), to which nothing is answered.
+   what it found out (Identity, Battery, ClockReading, Site, Notice), to which nothing is answered. A ClockSetting is
+   answered: refused by the host, which could not take note of it, the clock is left as it is.
 2. A characteristic that the device does not have is not asked for. An answer that was refused, or that means nothing,
    is left out: what is known of a device never depends on what it does not say.
 3. The clock is read before it is set. What it showed is the only evidence for the age of its records: it is kept with
@@ -139,7 +140,9 @@ def _set_clock(has: Collection[str], local_time: LocalTime) -> Conversation:
     if now is None or DATE_TIME not in has:
         return
     to, at = (now[0] + _HALF_A_SECOND).replace(microsecond=0), now[1]
-    yield ClockSetting(to, at)
+    noted = yield ClockSetting(to, at)
+    if noted.refused:
+        return
     answer = yield Write(DATE_TIME, date_time.encode(to))
     if answer.refused:
         yield _CLOCK_REFUSED

@@ -54,8 +54,12 @@ def talk(
     has: Collection[str] = ALL,
     local_time: LocalTime = lambda: (NOW, 50.0),
     records: Collection[str] = ("2A35",),
+    noted: bool = True,
 ) -> Said:
-    """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds."""
+    """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds.
+
+    `noted`: whether the host takes note that the clock is about to be set.
+    """
     heard: Said = []
     conversation = converse(steps, records, has, local_time)
     clock = 100.0
@@ -72,6 +76,8 @@ def talk(
             refused = value is None or (isinstance(act, Write) and said.get("write", b"") is None)
             answer = Answer(clock, clock + 2.0, value or b"", refused)
             clock += 10.0
+        elif isinstance(act, ClockSetting):
+            answer = Answer(clock, clock, refused=not noted)
 
 
 def the_only(kind: type[Found], said: Said) -> Found | None:
@@ -248,3 +254,10 @@ def test_nothing_that_a_device_says_ends_the_dialog_and_only_its_clock_is_writte
     writes = [act for act in heard if isinstance(act, Write)]
     assert all(act.characteristic == DATE_TIME and len(act.value) == 7 for act in writes)
     assert len(writes) == (DATE_TIME in has and local_time() is not None)
+
+
+def test_a_setting_of_which_the_host_cannot_take_note_is_not_made() -> None:
+    said = talk(noted=False)
+    assert the_only(ClockSetting, said) is not None
+    assert not [one for one in said if isinstance(one, Write | Notice)]
+    assert isinstance(said[-1], Subscribe), "the records are read all the same"

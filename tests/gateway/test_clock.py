@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import (
+    HOLDOVER_S,
+    MOVED_S,
     TIMESYNC_STALE_S,
     Clock,
     Instant,
+    TimesyncStamp,
+    boot_id,
     judge,
     kernel_synced,
     timedate_synced,
-    timesync_synced,
 )
 from gateway.reading import ClockQuality
 
@@ -56,9 +59,18 @@ class Hands:
     def __init__(self, monotonic: float, utc: datetime) -> None:
         self.mono = monotonic
         self.utc = utc
+        self.slept = 0.0
+        self.synced: bool | None = None
 
     def clock(self) -> Clock:
-        return Clock(probes=(), monotonic=lambda: self.mono, wall=lambda: self.utc.timestamp())
+        return Clock([lambda: self.synced], lambda: self.mono, self.wall, lambda: self.slept)
+
+    def wall(self) -> float:
+        return self.utc.timestamp()
+
+    def pass_by(self, seconds: float, *, drift_s: float = 0.0) -> None:
+        self.mono += seconds
+        self.utc += timedelta(seconds=seconds + drift_s)
 
 
 def test_now_is_one_moment_on_both_clocks() -> None:
@@ -97,6 +109,99 @@ def test_quality_is_synced_now_or_once_or_never(answers: list[bool | None]) -> N
         clock.refresh()
         once = HOLDOVER if True in answers[:number] else UNSYNCED
         assert clock.quality is (SYNCED if answer else once)
+
+
+# ---- a clock that is moved, and one that drifts ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moved_s", [-3 * 3600.0, -2.5, 2.5, 3 * 3600.0, 50 * 365 * 86_400.0])
+def test_a_clock_that_somebody_moved_is_unsynced_at_once_and_until_a_probe_says_otherwise(moved_s: float) -> None:
+    hands = Hands(1000.0, NOON)
+    clock = hands.clock()
+    hands.synced = True
+    clock.refresh()
+    hands.utc += timedelta(seconds=moved_s)
+    assert clock.quality is UNSYNCED, "nobody has been asked yet"
+    assert clock.moved_by_s == pytest.approx(moved_s)
+    hands.synced = None
+    clock.refresh()
+    assert (clock.quality, clock.moved_by_s) == (UNSYNCED, 0.0)
+    hands.pass_by(30.0)
+    clock.refresh()
+    assert clock.quality is UNSYNCED, "what it was before the move is no holdover"
+    hands.synced = True
+    clock.refresh()
+    assert clock.quality is SYNCED
+
+
+def test_a_clock_that_is_moved_while_the_probes_are_asked_is_unsynced() -> None:
+    hands = Hands(1000.0, NOON)
+
+    def move() -> bool:
+        hands.utc -= timedelta(hours=3)
+        return True
+
+    clock = Clock([move], lambda: hands.mono, hands.wall, lambda: 0.0)
+    clock.refresh()
+    assert clock.quality is UNSYNCED
+
+
+@pytest.mark.parametrize("ppm", [-100, 100])
+def test_drift_in_holdover_is_no_move_and_after_a_week_nobody_vouches_for_it(ppm: int) -> None:
+    hands = Hands(1000.0, NOON)
+    clock = hands.clock()
+    hands.synced = True
+    clock.refresh()
+    hands.synced, alone_s = False, 0.0
+    while alone_s + 3600.0 <= HOLDOVER_S:
+        hands.pass_by(3600.0, drift_s=3600.0 * ppm / 1e6)
+        alone_s += 3600.0
+        clock.refresh()
+        assert clock.quality is HOLDOVER
+    assert abs((hands.utc - NOON).total_seconds() - alone_s) < 61.0
+    hands.pass_by(3600.0)
+    clock.refresh()
+    assert clock.quality is UNSYNCED
+    hands.synced = True
+    clock.refresh()
+    hands.synced = False
+    hands.pass_by(60.0)
+    clock.refresh()
+    assert clock.quality is HOLDOVER
+
+
+def test_a_leap_second_is_no_move() -> None:
+    assert MOVED_S > 1.0
+
+
+# ---- since the machine started ---------------------------------------------------------------------------------------
+
+
+def test_an_instant_since_the_boot_has_its_utc_over_a_restart_and_a_sleep() -> None:
+    hands = Hands(50.0, datetime(1970, 1, 1, tzinfo=UTC))
+    instant = hands.clock().since_boot(40.0)
+    hands.mono, hands.slept, hands.utc = 150.0, 1000.0, NOON  # asleep for 1000 s, awake for 100
+    again = hands.clock()
+    assert again.utc_since_boot(instant) == NOON - timedelta(seconds=1110)
+    assert again.since_boot(150.0) == instant + 1110
+
+
+def test_the_real_clock_since_the_boot_is_the_kernels() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    instant = Clock().since_boot(time.monotonic())
+    assert before <= instant + 1e-3
+    assert instant <= time.clock_gettime(time.CLOCK_BOOTTIME) + 1e-3
+
+
+def test_the_boot_has_one_name_whoever_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = tmp_path / "boot_id"
+    kernels.write_text("7c9e6679-7425-40de-944b-e07fc1f90ae7\n")
+    monkeypatch.delenv("BOOT_ID", raising=False)
+    assert boot_id(kernels) == "7c9e6679742540de944be07fc1f90ae7"
+    monkeypatch.setenv("BOOT_ID", "7c9e6679742540de944be07fc1f90ae7")  # systemd's %b
+    assert boot_id(tmp_path / "hidden") == "7c9e6679742540de944be07fc1f90ae7"
+    monkeypatch.setenv("BOOT_ID", "no id")
+    assert boot_id(kernels) != boot_id(kernels), "unknown is never the same again"
 
 
 @pytest.mark.parametrize("before", list(ClockQuality))
@@ -166,11 +271,27 @@ def test_timesyncds_stamp_says_yes_while_it_is_fresh(age: float, expected: bool 
     stamp = tmp_path / "synchronized"
     stamp.touch()
     os.utime(stamp, (1_000_000.0, 1_000_000.0))
-    assert timesync_synced(stamp, wall=lambda: 1_000_000.0 + age) is expected
+    assert TimesyncStamp(stamp, wall=lambda: 1_000_000.0 + age)() is expected
 
 
 def test_without_a_stamp_timesyncd_says_nothing(tmp_path: Path) -> None:
-    assert timesync_synced(tmp_path / "synchronized") is None
+    assert TimesyncStamp(tmp_path / "synchronized")() is None
+
+
+@pytest.mark.parametrize("moved_s", [-7200.0, -600.0, 600.0])
+def test_a_stamp_that_only_a_moved_clock_makes_fresh_says_nothing(moved_s: float, tmp_path: Path) -> None:
+    """Set back by an hour or two, the old stamp would look fresh for an hour, an hour or two later."""
+    hands, stamp = Hands(1000.0, NOON), tmp_path / "synchronized"
+    stamp.touch()
+    os.utime(stamp, (hands.wall(), hands.wall()))
+    probe = TimesyncStamp(stamp, hands.wall, lambda: hands.mono)
+    assert probe() is True
+    hands.utc += timedelta(seconds=moved_s)
+    for _ in range(24):
+        assert probe() is None
+        hands.pass_by(600.0)
+    os.utime(stamp, (hands.wall(), hands.wall()))  # timesyncd has synchronized it since
+    assert probe() is True
 
 
 @pytest.mark.parametrize(

@@ -135,19 +135,21 @@ async def test_a_disk_that_hangs_is_waited_for_a_while_only(outbox: Outbox, monk
         once.setattr(outbox, "ask", hang)
         frames = ClockFrames(CUFF, outbox)
         assert await frames.unsure_until() == FOR_EVER
-        await frames.set(SETTING, AHEAD)
-    assert await frames.unsure_until() == AHEAD.shown
+        assert not await frames.set(SETTING, AHEAD)
+    assert await frames.unsure_until() is None, "it was not set"
 
 
-async def test_what_the_disk_did_not_take_is_known_until_the_next_start(
+async def test_a_clock_is_not_to_be_set_if_the_disk_takes_no_note_of_it(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = ClockFrames(CUFF, outbox)
     with broken("note_unsure_until"):
-        await frames.set(SETTING, AHEAD)
+        assert not await frames.set(SETTING, AHEAD)
+        assert await frames.set(SETTING, RIGHT), "moved by next to nothing, there is nothing to note"
     assert "did not take note" in caplog.text
-    assert await frames.unsure_until() == AHEAD.shown
+    assert await frames.unsure_until() is None
     assert await on_disk(outbox) is None
+    assert await frames.set(SETTING, AHEAD)
 
 
 async def test_what_lies_on_a_disk_that_could_not_be_asked_makes_the_rest_no_surer(outbox: Outbox) -> None:
@@ -155,8 +157,7 @@ async def test_what_lies_on_a_disk_that_could_not_be_asked_makes_the_rest_no_sur
     await ClockFrames(CUFF, outbox).set(SETTING, AHEAD)
     frames = ClockFrames(CUFF, outbox)
     with broken("unsure_until", "note_unsure_until"):
-        await frames.set(SETTING, None)
-        await frames.not_set()
+        assert not await frames.set(SETTING, None)
     assert await frames.unsure_until() == AHEAD.shown
     assert await on_disk(outbox) == AHEAD.shown
 

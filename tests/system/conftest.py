@@ -31,6 +31,7 @@ class Gateway:
     broker_port: int
     process: asyncio.subprocess.Process | None = None
     devices: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def outbox(self) -> Path:
@@ -57,7 +58,7 @@ class Gateway:
                 "run",
                 "--config",
                 str(config),
-                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder)},
+                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder), **self.environment},
                 stderr=log,
             )
 

@@ -114,6 +114,25 @@ async def test_while_our_own_clock_is_not_synchronized_nothing_is_believed_and_n
     assert "clock set" not in exam_room.cuff.journal
 
 
+async def test_what_was_held_under_an_unsynced_clock_is_told_again_with_its_time_and_stays_held(exam_room: Any) -> None:
+    """The thermometer has a memory, too; a device without one is not held: tests/system/test_clocks.py."""
+    exam_room.synced = False
+    await exam_room.start()
+    await exam_room.listening()
+    before = datetime.now(UTC)
+    await exam_room.cuff.measure(128, 82, 66)
+    first = await exam_room.arrives(128)
+    exam_room.synced = True
+    await exam_room.service._refresh_clock()
+    await exam_room.chart.wait_for(lambda chart: len(chart.deliveries) == 2, timeout=30)
+    right = exam_room.chart.readings[first["id"]]
+    assert (right["revision"], right["disposition"], right["taken_at"]) == (2, "hold", None)
+    assert right["reasons"] == ["clock_unverifiable", "time_corrected"]
+    assert abs(datetime.fromisoformat(right["received_at"]) - before) < timedelta(seconds=10)
+    await exam_room.cuff.measure(129, 83, 67)
+    assert (await exam_room.arrives(129))["disposition"] == "usable"
+
+
 async def test_the_neighbors_cuff_is_never_touched(exam_room: Any) -> None:
     await exam_room.start()
     await exam_room.listening()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from drivers.links import bluetooth
+from gateway.store import Store
 from simulators.ble.faults import BleFault
 from simulators.ports.bluez_objects import BluezError, Unanswered
 
@@ -140,6 +142,44 @@ async def test_refuses_its_clock_to_be_set(listening: Any) -> None:
     await well(listening, 111)
     await listening.told("clock_not_set")
     await well(listening)
+
+
+async def test_its_clock_is_left_as_it_is_if_the_disk_takes_no_note_of_it(
+    listening: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour ahead, the cuff is read all the same; its records are placed by what its clock shows."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    clock = listening.cuff.clock
+    clock.set(clock.now() + timedelta(hours=1))
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Store, "note_unsure_until", fail)
+        await well(listening, 111)
+    assert "clock set" not in listening.cuff.journal
+    await well(listening, 112)
+    assert "clock set" in listening.cuff.journal
+
+
+async def test_summer_time_at_the_cuff(listening: Any) -> None:
+    """Its clock was not set back in autumn: of now is of now, and the offset stands in the reading."""
+    clock = listening.cuff.clock
+    clock.set(clock.now() + timedelta(hours=1))
+    payload = await well(listening, 111)
+    assert -3605 < payload["time"]["clock_offset_s"] < -3595
+    payload = await well(listening, 112)
+    assert abs(payload["time"]["clock_offset_s"]) < 5, "it was set"
+
+
+async def test_its_clock_is_wrong_by_months(listening: Any) -> None:
+    clock = listening.cuff.clock
+    clock.set(clock.now() - timedelta(days=100))
+    await listening.cuff.measure(111, 70, 60)
+    payload = await listening.arrives(111)
+    assert (payload["disposition"], payload["reasons"]) == ("hold", ["clock_unverifiable"])
+    assert payload["taken_at"] is None
+    await well(listening, 112)
 
 
 async def test_a_record_from_before_its_clock_was_set_back_is_not_taken_for_one_of_now(listening: Any) -> None:
