@@ -114,6 +114,7 @@ class Peripheral:
         self._interval_ms = advertising_interval_ms
         self._secure_connections = secure_connections
         self._tasks: set[asyncio.Task[None]] = set()
+        self._switching = asyncio.Lock()  # a window that closes while the next opens: bumble loses its advertising set
         self._window: asyncio.TimerHandle | None = None
         self._subscribed = False
         self._keys = _BondKeys()
@@ -174,7 +175,8 @@ class Peripheral:
     async def advertise(self, window_s: float) -> None:
         """Advertise for `window_s` seconds or until a central connects."""
         self._close_window()
-        await self._device.start_advertising(auto_restart=False)
+        async with self._switching:
+            await self._device.start_advertising(auto_restart=False)
         self._window = asyncio.get_running_loop().call_later(window_s, lambda: self.run(self.stop_advertising()))
 
     async def advertise_once(self) -> None:
@@ -184,7 +186,8 @@ class Peripheral:
     async def stop_advertising(self) -> None:
         """Be found no longer."""
         self._close_window()
-        await self._device.stop_advertising()
+        async with self._switching:
+            await self._device.stop_advertising()
 
     async def indicate(self, connection: Connection, value: bytes) -> None:
         """Send `value`; back when the host has confirmed it, or at once where it is notified. BaseBumbleError or
