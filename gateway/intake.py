@@ -133,8 +133,8 @@ class Intake:
     def draft(self, reading: Reading, record: UUID | None = None) -> Draft:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 
-        def encode(sequence: int) -> bytes:
-            return payload.encode(reading, self._origin, sequence)
+        def encode(stream: UUID, sequence: int) -> bytes:
+            return payload.encode(reading, replace(self._origin, stream=stream), sequence)
 
         def as_repeat_of(earlier: UUID) -> Draft:
             return self.draft(validate(replace(reading, possible_repeat_of=earlier), self._rules))
