@@ -63,7 +63,7 @@ def load(path: Path) -> Loaded:
         room=entry.room,
         timezone=entry.timezone,
         broker=_broker(entry.broker, paths),
-        outbox=Outbox(folder / entry.outbox.path, entry.outbox.keep_days),
+        outbox=Outbox(folder / entry.outbox.path, entry.outbox.keep_days, entry.outbox.max_mb),
         publish_raw=entry.publish_raw,
         devices=tuple(
             _device(device, models[device.model], report, index) for index, device in enumerate(entry.devices)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import simplejson
 
@@ -23,7 +24,8 @@ from gateway import payload
 from gateway.clock import Clock
 from gateway.payload import Origin
 from gateway.reading import ClockQuality
-from gateway.store import Draft, Row, Store, Uncertain
+from gateway.rows import Draft, Row, Uncertain
+from gateway.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ def _correction(row: Uncertain, received_at: datetime, origin: Origin) -> Draft 
     return Draft(row.id, row.revision + 1, row.device, row.topic, encode, row.raw)
 
 
-def _encoder(row: Uncertain, off: timedelta, origin: Origin) -> Callable[[int], bytes]:
+def _encoder(row: Uncertain, off: timedelta, origin: Origin) -> Callable[[UUID, int], bytes]:
     """Answer what makes the bytes of the next revision. Raises ValueError, KeyError, TypeError for no reading."""
     # The numbers stay the text that they are: no digit of a value is read and written anew.
     members = simplejson.loads(row.payload, parse_float=simplejson.RawJSON)
@@ -73,8 +75,8 @@ def _encoder(row: Uncertain, off: timedelta, origin: Origin) -> Callable[[int], 
     time["clock_offset_s"] = None if offset is None else round(offset + off.total_seconds(), 3)
     members["reasons"] = [*members["reasons"], "time_corrected"]
 
-    def encode(sequence: int) -> bytes:
-        return payload.to_bytes({**members, "sequence": sequence})
+    def encode(stream: UUID, sequence: int) -> bytes:
+        return payload.to_bytes({**members, "stream": str(stream), "sequence": sequence})
 
     return encode
 

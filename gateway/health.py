@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from drivers.contract import Notice
 from gateway import states
 from gateway.clock import Clock
 from gateway.mqtt import Message
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxState
 from gateway.payload import Origin, utc_text
 from gateway.publisher import Publisher
 from gateway.reading import Mode
 from gateway.settings import Device
 from gateway.standing import DeviceStatus, Standing
+from gateway.store import MEGABYTE
 
 DELAY_S = 0.25  # changes that come together go out as one state
 GATEWAY_STATE_S = 60.0  # at the latest
@@ -101,7 +102,7 @@ class Health:
             outbox = await self._outbox.state()
             now = self._clock.now().utc
             payload = states.gateway_state(
-                self._origin,
+                replace(self._origin, stream=self._outbox.stream),
                 state="online",
                 at=now,
                 reason=outbox.trouble,
@@ -111,6 +112,7 @@ class Health:
                 outbox_depth=outbox.depth + outbox.held_back,
                 outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
                 outbox_parked=outbox.parked,
+                outbox_file=_file(outbox),
                 refused=self._publisher.state.blocked,
                 held=sum(standing.status.held for standing in self._standings.values()),
                 not_kept=outbox.not_kept,
@@ -170,7 +172,7 @@ class Health:
                 "at": utc_text(now),
                 "config_hash": self._config_hash,
                 "clock": self._clock.quality.value,
-                "stream": str(self._origin.stream),
+                "stream": None if self._outbox.stream is None else str(self._outbox.stream),
             },
             "broker": None
             if broker is None
@@ -188,9 +190,21 @@ class Health:
                 "held_back": outbox.held_back,
                 "not_kept": outbox.not_kept,
                 "trouble": outbox.trouble,
+                **_file(outbox),
             },
             "devices": {device: _device(standing) for device, standing in self._standings.items()},
         }
+
+
+def _file(outbox: OutboxState) -> dict[str, object]:
+    """Answer how the outbox's file is: what it may take, and what was damaged."""
+    return {
+        "used_mb": None if outbox.used_bytes is None else round(outbox.used_bytes / MEGABYTE, 1),
+        "max_mb": outbox.max_bytes // MEGABYTE,
+        "damaged": outbox.damaged,
+        "discarded": outbox.discarded,
+        "set_aside": [asdict(damage) for damage in outbox.set_aside],
+    }
 
 
 def _device(standing: Standing) -> dict[str, object]:

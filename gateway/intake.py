@@ -24,7 +24,7 @@ from gateway.normalize import normalize
 from gateway.payload import Origin
 from gateway.ranges import Ranges
 from gateway.reading import ClockQuality, Device, Mode, Reading, Times
-from gateway.store import Captured, Draft
+from gateway.rows import Captured, Draft
 from gateway.validate import Rules, validate
 from gateway.vocabulary import UNITS, to_canonical
 
@@ -142,8 +142,8 @@ class Intake:
     def draft(self, reading: Reading, record: UUID | None = None) -> Draft:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 
-        def encode(sequence: int) -> bytes:
-            return payload.encode(reading, self._origin, sequence)
+        def encode(stream: UUID, sequence: int) -> bytes:
+            return payload.encode(reading, replace(self._origin, stream=stream), sequence)
 
         def as_repeat_of(earlier: UUID) -> Draft:
             return self.draft(validate(replace(reading, possible_repeat_of=earlier), self._rules))

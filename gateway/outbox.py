@@ -4,9 +4,13 @@ One thread owns the one database connection (store.py). The event loop hands it 
 results through `call_soon_threadsafe`; no lock is shared. What has arrived together is committed together: one
 fsync for all of it, none of it told before.
 
-When a commit fails (full disk, I/O error) its readings stay in memory, bounded, and are tried again every second;
-devices are read on. Only what does not fit that memory is not kept, counted, and said loudly. What is to be read
-back from a disk that cannot be read is asked for again, too: nobody waits for an answer that never comes.
+When a commit fails (full disk, I/O error), when the bound is reached or the disk does not even give the file, readings
+stay in memory, bounded, and are tried again every second; devices are read on. Only what does not fit that memory is
+not kept, counted, and said loudly. What is to be read back from a disk that cannot be read is asked for again, too:
+nobody waits for an answer that never comes.
+
+A file that turns out to be damaged is replaced in the middle of work (salvage.py). The new stream's sequences then
+begin behind the old one's: whatever is still said of a row of the old one concerns no row of the new.
 """
 
 from __future__ import annotations
@@ -17,13 +21,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from gateway.database import is_damage
 from gateway.futures import fail, settle
-from gateway.store import DatabaseError, Draft, Mark, Row, Store
+from gateway.store import (
+    MEGABYTE,
+    Condition,
+    Damage,
+    DatabaseError,
+    Draft,
+    Mark,
+    OutboxUnavailable,
+    Room,
+    Row,
+    Store,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +51,17 @@ ANSWER_S = 2.0  # a disk that is asked how full it is and says nothing for so lo
 HELD_BACK_LIMIT = 1000  # readings in memory while the disk takes none: hours of an exam room, less than 2 MB
 MARKS_DELAY_S = 0.2  # delivered marks wait for company: a lost mark only sends a row again, under its old id
 MARKS_LIMIT = 500
+UNREADABLE_TRIES = 60  # a file that is there and was not read so often is set aside; what can be read is salvaged
+MAX_BYTES = 512 * MEGABYTE
+TOLD_AT_ONCE = 1000  # salvaged rows; who hears of so many at once looks on disk for the rest (backlog.py)
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxState:
-    """What the outbox says of itself: rows waiting and parked, the oldest waiting one's age, its trouble if any."""
+    """What the outbox says of itself: rows waiting and parked, the oldest waiting one's age, its trouble if any.
+
+    `damaged`: parked rows whose checksum is wrong; `discarded`: parked rows that were deleted; `set_aside`: files.
+    """
 
     depth: int = 0
     oldest_kept_at: float | None = None
@@ -47,6 +69,11 @@ class OutboxState:
     held_back: int = 0
     not_kept: int = 0
     trouble: str | None = None
+    used_bytes: int | None = None
+    max_bytes: int = MAX_BYTES
+    damaged: int = 0
+    discarded: int = 0
+    set_aside: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +84,10 @@ class _Keep:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
+    """`failed` hears why it could not be answered; without it, it is asked again."""
+
     work: Callable[[Store], None]
+    failed: Callable[[DatabaseError], None] | None = None
 
 
 class _Stop:
@@ -71,9 +101,18 @@ class Outbox:
     `clock_is_right` says no, deliveries are noted without a time: keeping time counts from when it says yes.
     """
 
-    def __init__(self, path: Path, on_kept: Callable[[list[Row]], None]) -> None:
-        """Open the database, which may take some time. Raises OutboxError."""
-        self._store = Store(path)
+    def __init__(self, path: Path, on_kept: Callable[[list[Row]], None], max_bytes: int = MAX_BYTES) -> None:
+        """Open the database, which may take some time; one that the disk does not give is asked for again.
+
+        Raises OutboxError for what no other try will mend.
+        """
+        self._path, self._max_bytes = path, max_bytes
+        self._store: Store | None = None
+        self._closed: str | None = None  # why it is not open
+        self._tries = 0
+        self._room = Room.AMPLE
+        self._checking = False
+        self._open()
         self._on_kept = on_kept
         self._loop = asyncio.get_running_loop()
         self._work: queue.SimpleQueue[_Keep | Mark | _Ask | _Stop] = queue.SimpleQueue()
@@ -88,9 +127,10 @@ class Outbox:
         threading.Thread(target=self._live, name="outbox", daemon=True).start()
 
     @property
-    def stream(self) -> UUID:
-        """The database's own id: sequences have no gaps within it."""
-        return self._store.stream
+    def stream(self) -> UUID | None:
+        """The database's own id, within which sequences have no gaps; None until it could be opened."""
+        store = self._store
+        return None if store is None else store.stream
 
     def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[frozenset[UUID]]:
         """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back.
@@ -120,33 +160,53 @@ class Outbox:
         """Run `work` on the outbox's thread and answer what it answers. Raises DatabaseError."""
         answer: asyncio.Future[_T] = self._loop.create_future()
 
-        def run(store: Store) -> None:
-            try:
-                value = work(store)
-            except DatabaseError as error:
-                self._tell(fail, answer, error)
-            else:
-                self._tell(settle, answer, value)
-
-        self._work.put(_Ask(run))
+        self._work.put(
+            _Ask(
+                lambda store: self._tell(settle, answer, work(store)),
+                lambda error: self._tell(fail, answer, error),
+            )
+        )
         return await answer
 
     async def state(self) -> OutboxState:
         """Answer how the outbox is."""
+        bare = OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, max_bytes=self._max_bytes)
         try:
             async with asyncio.timeout(ANSWER_S):
-                depth, oldest, parked = await self.ask(Store.depth)
+                (depth, oldest, parked), file = await self.ask(lambda store: (store.depth(), store.condition()))
         except DatabaseError as error:
-            return OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, trouble=str(error))
+            return replace(bare, trouble=str(error))
         except TimeoutError:
-            return OutboxState(
-                held_back=len(self._held_back), not_kept=self._not_kept, trouble="the disk does not answer"
-            )
-        trouble = self._trouble or self._unreadable
-        return OutboxState(depth, oldest, parked, len(self._held_back), self._not_kept, trouble)
+            checked = "the file is being checked" if self._checking else "the disk does not answer"
+            return replace(bare, trouble=checked)
+        return replace(
+            bare,
+            depth=depth,
+            oldest_kept_at=oldest,
+            parked=parked,
+            held_back=len(self._held_back),
+            not_kept=self._not_kept,
+            trouble=self._trouble or self._unreadable or self._worry(file),
+            used_bytes=file.used_bytes,
+            damaged=file.damaged,
+            discarded=file.discarded,
+            set_aside=file.set_aside,
+        )
+
+    def _worry(self, file: Condition) -> str | None:
+        """Answer what people should know of while it still works."""
+        if self._room is not Room.AMPLE:
+            return f"the outbox is nearly full: {file.used_bytes} of max_mb {self._max_bytes // MEGABYTE}"
+        if file.set_aside:
+            names = ", ".join(damage.file for damage in file.set_aside)
+            return f"a damaged outbox was set aside: {names}; look for what is lost, then take the file away"
+        return f"{file.damaged} damaged readings are parked" if file.damaged else None
 
     async def close(self) -> None:
         """Write what is in the queue and close the database. A defect that ended the thread is told by `ended`."""
+        store = self._store
+        if self._checking and store is not None:
+            store.interrupt()
         self._work.put(_Stop())
         await asyncio.wait([self.ended])
 
@@ -155,13 +215,65 @@ class Outbox:
     def _live(self) -> None:
         try:
             try:
+                self._check()
                 self._run()
             finally:
-                self._store.close()
+                if self._store is not None:
+                    self._store.close()
         except Exception as error:  # noqa: BLE001 - the thread's edge: the service stops, and says so
             self._tell(fail, self.ended, error)
         else:
             self._tell(settle, self.ended, None)
+
+    def _open(self, found: str | None = None, first_sequence: int = 1) -> Store | None:
+        """Answer the open database; None if the disk does not give it. Raises OutboxError."""
+        try:
+            self._store = Store(self._path, self._max_bytes, found=found, first_sequence=first_sequence)
+        except OutboxUnavailable as error:
+            if str(error) != self._closed:
+                _log.error("%s; devices are read, readings wait in memory", error)
+            self._closed = str(error)
+            self._tries = self._tries + 1 if error.reading else 0
+            return None
+        if self._closed is not None:
+            _log.warning("the outbox can be used again")
+        self._closed, self._tries = None, 0
+        return self._store
+
+    def _opened(self) -> Store:
+        """Answer the database, opened anew if it was not. Raises DatabaseError."""
+        if self._store is None:
+            unreadable = "it cannot be read" if self._tries >= UNREADABLE_TRIES else None
+            if self._open(unreadable) is None:
+                raise DatabaseError(self._closed)
+        assert self._store is not None  # noqa: S101 - for the type checker
+        return self._store
+
+    def _check(self) -> None:
+        """Look for damage that no query shows: a row that its index has forgotten would wait for ever."""
+        if self._store is None:
+            return
+        self._checking = True
+        try:
+            found = self._store.what_is_wrong()
+        except DatabaseError as error:
+            _log.warning("the outbox could not be checked (%s)", error)
+            return
+        finally:
+            self._checking = False
+        if found is not None:
+            self._replace(found)
+
+    def _replace(self, found: str) -> None:
+        """Set the damaged file aside and go on with a new one; what was salvaged is told like what is kept."""
+        if self._store is None:
+            return
+        first_sequence = self._store.next_sequence
+        self._store.close()
+        self._store = None
+        store = self._open(found, first_sequence)
+        if store is not None and (rows := store.waiting(0, TOLD_AT_ONCE, ())):
+            self._tell(self._on_kept, rows)
 
     def _run(self) -> None:
         marks: list[Mark] = []
@@ -217,17 +329,27 @@ class Outbox:
 
     def _commit(self, drafts: list[Draft], marks: list[Mark]) -> frozenset[UUID] | None:
         """Answer the ids that were kept before, None if the disk did not take it."""
+        full: DatabaseError | None = None
         try:
-            rows = self._store.write(drafts, marks, clock_is_right=self.clock_is_right())
+            store = self._opened()
+            self._room = store.find_room() if drafts else self._room
+            if self._room is Room.NONE:
+                full = DatabaseError(f"it is full: max_mb {self._max_bytes // MEGABYTE}, and nothing in it may go")
+            rows = store.write([] if full else drafts, marks, clock_is_right=self.clock_is_right())
         except DatabaseError as error:
             self._hold_back(drafts, error)
+            if is_damage(error):
+                self._replace(str(error))
             return None
+        if full is not None and drafts:
+            self._hold_back(drafts, full)
+            return frozenset()
         if self._trouble is not None:
             _log.warning("the outbox works again: %d readings that were held back are kept", len(self._held_back))
         self._held_back, self._trouble = [], None
         if rows:
             self._tell(self._on_kept, rows)
-        return self._store.repeats
+        return store.repeats
 
     def _hold_back(self, drafts: list[Draft], error: DatabaseError) -> None:
         self._held_back, lost = drafts[:HELD_BACK_LIMIT], len(drafts[HELD_BACK_LIMIT:])
@@ -242,14 +364,19 @@ class Outbox:
         self._trouble = str(error)
 
     def _answer(self, ask: _Ask) -> bool:
-        """Answer whether the database could be read."""
+        """Answer whether it needs no further try."""
         try:
-            ask.work(self._store)
+            ask.work(self._opened())
         except DatabaseError as error:
-            if self._unreadable is None:
-                _log.error("the outbox cannot be read (%s): check the disk", error)
-            self._unreadable = str(error)
-            return False
+            if ask.failed is not None:
+                ask.failed(error)
+            else:
+                if self._unreadable is None:
+                    _log.error("the outbox cannot be read (%s): check the disk", error)
+                self._unreadable = str(error)
+            if is_damage(error):
+                self._replace(str(error))
+            return ask.failed is not None
         return True
 
     def _tell(self, then: Callable[..., None], *arguments: object) -> None:

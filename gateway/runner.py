@@ -12,7 +12,7 @@ from gateway.config import ConfigError
 from gateway.control import default_path
 from gateway.service import Service, ServiceFailed
 from gateway.settings import Settings
-from gateway.store import OutboxError
+from gateway.store import OutboxError, OutboxTooNew
 
 _log = logging.getLogger(__name__)
 
@@ -20,10 +20,10 @@ FAILED = 1
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal; answer the exit status: 0 stopped, 78 bad configuration, 1 anything else."""
+    """Serve until a signal; answer the exit status: 0 stopped, 78 bad configuration or newer outbox, 1 else."""
     try:
         asyncio.run(_serve(settings))
-    except (ConfigError, CatalogueError) as error:
+    except (ConfigError, CatalogueError, OutboxTooNew) as error:
         _log.error("%s", error)
         return os.EX_CONFIG
     except (OutboxError, ServiceFailed) as error:

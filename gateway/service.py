@@ -32,7 +32,7 @@ from gateway.payload import Origin
 from gateway.publisher import Publisher
 from gateway.reading import ClockQuality
 from gateway.settings import Device, Settings
-from gateway.store import DatabaseError, Row, Store
+from gateway.store import MEGABYTE, DatabaseError, Row, Store
 from gateway.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ CLOCK_S = 30.0
 CLOCK_MOVED_S = 1.0  # how often we look whether somebody moved the clock: then it is asked at once
 PURGE_S = 3600.0
 DAY_S = 86400.0
+PARKED_DAYS = 30  # at least: for somebody to see what the broker will never take. It is patient data, and goes then
 REMEMBERED = 8  # how many of a device's last readings are looked at for repeats after a start
 
 # Within the 5 s that stopping may take.
@@ -67,7 +68,7 @@ class Service:
         ranges = load_ranges(settings.ranges)
         self._settings = settings
         self._clock = clock if clock is not None else Clock()
-        self._outbox = Outbox(settings.outbox.path, self._on_kept)
+        self._outbox = Outbox(settings.outbox.path, self._on_kept, settings.outbox.max_mb * MEGABYTE)
         origin = Origin(
             settings.site, settings.room, version("vitals-gateway"), self._outbox.stream, settings.publish_raw
         )
@@ -258,13 +259,18 @@ class Service:
             self._correct_times()
 
     async def _purge(self) -> None:
-        """Delete what was delivered keep_days ago; never by a clock that may be wrong by years."""
+        """Delete what was delivered keep_days ago, or parked long ago; never by a clock that may be wrong by years."""
         while True:
             await asyncio.sleep(PURGE_S)
             now = self._clock.now().utc.timestamp()
             if self._clock.quality is ClockQuality.UNSYNCED:  # asked after: nobody moved it before
                 continue
-            purge = partial(Store.purge, delivered_before=now - self._settings.outbox.keep_days * DAY_S)
+            days = self._settings.outbox.keep_days
+            purge = partial(
+                Store.purge,
+                delivered_before=now - days * DAY_S,
+                parked_before=now - max(days, PARKED_DAYS) * DAY_S,
+            )
             with suppress(DatabaseError):  # the outbox shows its own trouble
                 gone = await self._outbox.ask(purge)
                 while gone:  # in portions: readings that come meanwhile are kept between them

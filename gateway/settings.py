@@ -22,6 +22,7 @@ from gateway.problems import nearest, not_allowed, shown
 Stored = Literal["quarantine", "publish"]
 DEFAULT_TIMEZONE = "UTC"
 MAX_KEEP_DAYS = 3650
+MIN_MAX_MB, MAX_MAX_MB = 16, 1_000_000  # the records that are remembered take up to 10
 UNITS: Mapping[str, str] = {
     **{code: code for code in ("kg", "g", "[lb_av]", "[oz_av]", "Cel", "[degF]", "mm[Hg]", "kPa", "cm", "m", "[in_i]")},
     "lb": "[lb_av]",
@@ -85,10 +86,11 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Where what is committed stands, and how many days a delivered reading stays."""
+    """Where what is committed stands, how many days a delivered reading stays, how much the file may take."""
 
     path: Path
     keep_days: int = 7
+    max_mb: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,12 @@ def _days(number: int) -> int:
     return number
 
 
+def _megabytes(number: int) -> int:
+    if not MIN_MAX_MB <= number <= MAX_MAX_MB:
+        raise _wrong(f"must be from {MIN_MAX_MB} to {MAX_MAX_MB} megabytes")
+    return number
+
+
 def _port(text: str) -> str:
     if not text.startswith("/") or not text.isprintable():
         raise _wrong(f'"{shown(text)}" must be the whole path of a port, such as /dev/serial/by-path/…')
@@ -221,6 +229,7 @@ class OutboxEntry:
 
     path: Filled
     keep_days: Annotated[StrictInt, AfterValidator(_days)] = 7
+    max_mb: Annotated[StrictInt, AfterValidator(_megabytes)] = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ def gateway_state(
     outbox_depth: int | None = None,
     outbox_oldest_age_s: float | None = None,
     outbox_parked: int | None = None,
+    outbox_file: Mapping[str, object] | None = None,
     refused: Mapping[str, str] | None = None,
     held: int | None = None,
     not_kept: int | None = None,
@@ -96,6 +97,7 @@ def gateway_state(
     """Answer a `vitals.gateway/1`, the will too; what is not known is null.
 
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
+    `outbox_file`: how its file is (health.py).
     `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
     """
     return to_bytes(
@@ -104,7 +106,7 @@ def gateway_state(
             "gateway": {"id": origin.gateway_id, "version": origin.version},
             "site": origin.site,
             "room": origin.room,
-            "stream": str(origin.stream),
+            "stream": None if origin.stream is None else str(origin.stream),
             "state": state,
             "reason": reason,
             "at": utc_text(at),
@@ -115,6 +117,7 @@ def gateway_state(
                 "depth": outbox_depth,
                 "oldest_age_s": None if outbox_oldest_age_s is None else round(outbox_oldest_age_s, 3),
                 "parked": outbox_parked,
+                **(outbox_file or {}),
             },
             "refused": None if refused is None else dict(refused),
             "held": held,

@@ -1,28 +1,51 @@
-"""The outbox's tables: the only importer of sqlite3. One connection, used by one thread (outbox.py's).
+"""The outbox's tables: what is kept, what became of it, and what is remembered besides.
+
+One connection, used by one thread (outbox.py's). database.py opens the file, salvage.py replaces a damaged one.
 
 Laws:
 
-1. WAL and synchronous=FULL: what is committed is on the card before anyone hears of it, power cut or not.
-2. Sequence, exact bytes and row are one transaction. A sequence that did not commit was never given.
-3. Rows never change. What became of a row stands in a table of its own.
-4. secure_delete: a reading that is deleted is overwritten, in the database and, by the checkpoint, in the log.
+1. Sequence, exact bytes and row are one transaction. A sequence that did not commit was never given.
+2. Rows never change. What became of a row stands in a table of its own.
+3. A row whose checksum is wrong is never sent: it is parked as damaged.
+4. secure_delete: a reading that is deleted (space.py) is overwritten, in the database and, by the checkpoint, in the
+   log.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from gateway import database, salvage, space
+from gateway.database import DatabaseError, OutboxError, OutboxTooNew, OutboxUnavailable
+from gateway.rows import Draft, Mark, Row, Uncertain, checksum
+from gateway.salvage import Damage
+from gateway.space import Room
+
+__all__ = [
+    "MEGABYTE",
+    "Condition",
+    "Damage",
+    "DatabaseError",
+    "Draft",
+    "Mark",
+    "OutboxError",
+    "OutboxTooNew",
+    "OutboxUnavailable",
+    "Room",
+    "Row",
+    "Store",
+]
 
 _Row = TypeVar("_Row", bound=tuple[object, ...])
 
@@ -30,99 +53,55 @@ _Row = TypeVar("_Row", bound=tuple[object, ...])
 # At a hundred a day these are three years, in less than 10 MB.
 RECORDS_REMEMBERED = 100_000
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-DatabaseError = sqlite3.Error  # what Store's methods raise: this file alone imports sqlite3
-
-
-class OutboxError(Exception):
-    """The outbox cannot be used; `str()` says why and what to do."""
+MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
-    """When a reading was received whose UTC may be wrong: which start of the machine, seconds since, clock quality."""
+class Condition:
+    """How the file is: bytes in use, rows parked as damaged, parked rows deleted unsent, what was set aside."""
 
-    boot: str
-    instant: float
-    quality: str
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A reading that is to be kept. `encode` makes its bytes once its sequence is known.
-
-    `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
-    what `as_repeat_of` makes of the earlier id. `captured` stands where its time may have to be corrected.
-    """
-
-    id: UUID
-    revision: int
-    device: str
-    topic: str
-    encode: Callable[[int], bytes] = field(repr=False)
-    raw: bytes = field(default=b"", repr=False)
-    record: UUID | None = None
-    as_repeat_of: Callable[[UUID], Draft] | None = field(default=None, repr=False)
-    captured: Captured | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A reading that is kept: what is sent, and in which order."""
-
-    sequence: int
-    topic: str
-    payload: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Uncertain:
-    """A row that went out with a time that may be wrong. `superseded`: a higher revision of it is there already."""
-
-    sequence: int
-    instant: float
-    quality: str
-    id: UUID
-    revision: int
-    device: str
-    topic: str
-    payload: bytes = field(repr=False)
-    raw: bytes = field(repr=False)
-    superseded: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What became of a row: `delivered` or `parked`, and the reason code behind it."""
-
-    sequence: int
-    state: str
-    reason: str
+    used_bytes: int
+    damaged: int
+    discarded: int
+    set_aside: tuple[Damage, ...]
 
 
 class Store:
-    """The open database. Every method may raise sqlite3.Error: the transaction is then rolled back."""
+    """The open database. Every method may raise DatabaseError: the transaction is then rolled back."""
 
-    def __init__(self, path: Path) -> None:
-        """Open, and create what is not there. Raises OutboxError."""
+    def __init__(
+        self, path: Path, max_bytes: int = 512 * MEGABYTE, *, found: str | None = None, first_sequence: int = 1
+    ) -> None:
+        """Open, and create what is not there. Raises OutboxError.
+
+        A damaged file is replaced, what is intact in it salvaged, from `first_sequence` on; so is one of which `found`
+        says what is wrong with it.
+        """
+        path = Path(os.path.realpath(path))  # what is renamed is the file, not a link to it
         self.repeats: frozenset[UUID] = frozenset()  # of the last `write`
-        with _words_for(path):
-            self._lock = _lock(path)
+        self._path, self._max_bytes = path, max_bytes
+        self._spoiled: set[int] = set()  # rows whose checksum is wrong, whether that could be noted or not
+        with database.words_for(path):
+            self._lock = database.lock(path)
             try:
-                self._db = _connect(path)
+                self._db = _open(path, found, first_sequence)
                 try:
-                    _set_up(self._db, path)
-                    _migrate(self._db, path)
-                    self.stream = self._load_stream()
-                    self._next_sequence = self._load_next_sequence()
+                    self.stream = UUID(self._meta("stream") or "")
+                    self.next_sequence = self._load_next_sequence()
                 except BaseException:
                     self._db.close()
                     raise
             except BaseException:
                 os.close(self._lock)
                 raise
+
+    def what_is_wrong(self) -> str | None:
+        """Answer what is wrong with tables and indexes, None if nothing; reads the whole file."""
+        return database.what_is_wrong(self._db)
+
+    def interrupt(self) -> None:
+        """End what is running with DatabaseError. From any thread."""
+        self._db.interrupt()
 
     def write(self, drafts: Sequence[Draft], marks: Iterable[Mark], *, clock_is_right: bool = True) -> list[Row]:
         """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none.
@@ -140,28 +119,21 @@ class Store:
                     (state, now if clock_is_right else None, reason, json.dumps(sequences)),
                 )
         if rows:
-            self._next_sequence = rows[-1].sequence + 1
+            self.next_sequence = rows[-1].sequence + 1
         self.repeats = frozenset({draft.id for draft in drafts} - {draft.id for draft in new})
         return rows
 
     def waiting(self, after: int, limit: int, without: Sequence[str]) -> list[Row]:
         """Answer at most `limit` undelivered rows behind sequence `after`, oldest first, without these topics."""
-        found = self._db.execute(
-            "SELECT reading.sequence, topic, payload FROM delivery JOIN reading USING (sequence)"
-            " WHERE state = 'waiting' AND delivery.sequence > ?"
-            " AND topic NOT IN (SELECT value FROM json_each(?)) ORDER BY delivery.sequence LIMIT ?",
-            (after, json.dumps(list(without)), limit),
+        return self._intact(
+            "state = 'waiting' AND delivery.sequence > ? AND topic NOT IN (SELECT value FROM json_each(?))",
+            (after, json.dumps(list(without))),
+            limit,
         )
-        return [Row(*row) for row in found]
 
     def oldest_waiting(self, topic: str) -> list[Row]:
         """Answer the oldest undelivered row of one topic, if there is one."""
-        found = self._db.execute(
-            "SELECT reading.sequence, topic, payload FROM delivery JOIN reading USING (sequence)"
-            " WHERE state = 'waiting' AND topic = ? ORDER BY delivery.sequence LIMIT 1",
-            (topic,),
-        )
-        return [Row(*row) for row in found]
+        return self._intact("state = 'waiting' AND topic = ?", (topic,), 1)
 
     def depth(self) -> tuple[int, float | None, int]:
         """Answer (rows waiting, when the oldest of them was kept as seconds since 1970, rows parked)."""
@@ -177,6 +149,18 @@ class Store:
                 (oldest,),
             ).fetchone()[0]
         return waiting, kept_at, parked
+
+    def condition(self) -> Condition:
+        """Answer how the file is."""
+        damaged = self._db.execute(
+            "SELECT count(*) FROM delivery WHERE state = 'parked' AND reason = 'damaged'"
+        ).fetchone()[0]
+        set_aside = salvage.damages(self._path, self._meta("damage"))
+        return Condition(space.used_bytes(self._db), damaged, space.discarded(self._db), tuple(set_aside))
+
+    def find_room(self) -> Room:
+        """Answer whether the bound leaves room, after deleting what may go."""
+        return space.find_room(self._db, self._max_bytes)
 
     def last_payloads(self, device: str, limit: int) -> list[bytes]:
         """Answer the bytes of the last readings that were kept of this device, the oldest first; first revisions."""
@@ -210,7 +194,7 @@ class Store:
                 "UPDATE uncertain_time SET utc = ? WHERE sequence = ?", ((u, s) for s, u in settled.items())
             )
         if rows:
-            self._next_sequence = rows[-1].sequence + 1
+            self.next_sequence = rows[-1].sequence + 1
         return rows
 
     def give_up_times(self, boot: str) -> int:
@@ -245,23 +229,15 @@ class Store:
         """Forget a topic whose retained message was cleared."""
         self._db.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
-    def purge(self, delivered_before: float) -> int:
-        """Delete what was delivered before that time (seconds since 1970), overwritten; answer how many rows.
+    def purge(self, delivered_before: float, parked_before: float = 0.0) -> int:
+        """Delete, overwritten, what was delivered or parked before these times (seconds since 1970); answer how many.
 
         Only called while the clock is right: what was delivered while it was not counts from now.
         """
-        with self._transaction():
-            self._db.execute("UPDATE delivery SET at = ? WHERE state = 'delivered' AND at IS NULL", (time.time(),))
-            gone = self._db.execute(
-                "DELETE FROM reading WHERE sequence IN"
-                " (SELECT sequence FROM delivery WHERE state = 'delivered' AND at < ? LIMIT 1000)",
-                (delivered_before,),
-            ).rowcount
-            self._db.execute(
-                "DELETE FROM record WHERE number <= (SELECT max(number) FROM record) - ?", (RECORDS_REMEMBERED,)
-            )
-        if gone:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        gone = space.purge(self._db, delivered_before, parked_before)
+        self._db.execute(
+            "DELETE FROM record WHERE number <= (SELECT max(number) FROM record) - ?", (RECORDS_REMEMBERED,)
+        )
         return gone
 
     def close(self) -> None:
@@ -279,6 +255,26 @@ class Store:
             if self._db.in_transaction:  # SQLite may have rolled back by itself
                 self._db.execute("ROLLBACK")
             raise
+
+    def _intact(self, which: str, values: tuple[object, ...], limit: int) -> list[Row]:
+        """Answer rows as they were kept. One whose checksum is wrong is parked, and the next is looked for."""
+        while True:
+            found = self._db.execute(
+                "SELECT reading.sequence, topic, payload, id, revision, checksum"  # noqa: S608 - our own words
+                f" FROM delivery JOIN reading USING (sequence) WHERE {which}"
+                " AND delivery.sequence NOT IN (SELECT value FROM json_each(?)) ORDER BY delivery.sequence LIMIT ?",
+                (*values, json.dumps(sorted(self._spoiled)), limit),
+            ).fetchall()
+            spoiled = [
+                sequence
+                for sequence, topic, payload, ident, revision, check in found
+                if check is not None and check != checksum(ident, revision, topic, payload)
+            ]
+            if not spoiled:
+                return [Row(*row[:3]) for row in found]
+            self._spoiled.update(spoiled)
+            with suppress(DatabaseError):  # a disk that takes no word of it must not stop the rows behind
+                self.write([], [Mark(sequence, "parked", "damaged") for sequence in spoiled])
 
     def _resolve_records(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Answer the drafts whose record is new, or was told under another id; these records are remembered."""
@@ -311,15 +307,16 @@ class Store:
 
     def _insert(self, drafts: Sequence[Draft], now: float) -> list[Row]:
         rows, values = [], []
-        for sequence, draft in enumerate(drafts, self._next_sequence):
-            payload = draft.encode(sequence)
+        for sequence, draft in enumerate(drafts, self.next_sequence):
+            payload = draft.encode(self.stream, sequence)
             rows.append(Row(sequence, draft.topic, payload))
+            check = checksum(draft.id.bytes, draft.revision, draft.topic, payload)
             values.append(
-                (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now)
+                (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now, check)
             )
         for some in _in_portions(values):
             self._db.execute(
-                "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at)"  # noqa: S608
+                "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at, checksum)"  # noqa: S608
                 f" VALUES {_places(some)}",
                 list(chain.from_iterable(some)),
             )
@@ -338,29 +335,28 @@ class Store:
             )
         return rows
 
-    def _load_stream(self) -> UUID:
-        found = self._db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
-        if found:
-            return UUID(found[0])
-        stream = uuid4()
-        self._db.execute("INSERT INTO meta (name, value) VALUES ('stream', ?)", (str(stream),))
-        return stream
+    def _meta(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
 
     def _load_next_sequence(self) -> int:
         found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'reading'").fetchone()
         return (found[0] if found else 0) + 1
 
 
-@contextmanager
-def _words_for(path: Path) -> Iterator[None]:
+def _open(path: Path, found: str | None, first_sequence: int) -> sqlite3.Connection:
+    """Answer the open database, a new one in place of what is missing or damaged."""
+    salvage.finish(path)  # which may have been killed
+    if found is not None:
+        salvage.replace_damaged(path, found, first_sequence)
+    if not path.exists():
+        salvage.set_log_aside(path)
+        database.create(path, first_sequence, lambda _: None)
     try:
-        yield
-    except OSError as error:
-        raise OutboxError(
-            f"{path} cannot be written ({error.strerror}): give its folder to the service's user"
-        ) from error
-    except sqlite3.Error as error:
-        raise OutboxError(f"{path} cannot be used as an outbox ({error}): check the disk and the file") from error
+        return database.open_existing(path)
+    except database.OutboxDamaged as damage:
+        salvage.replace_damaged(path, str(damage), first_sequence)
+        return database.open_existing(path)
 
 
 def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str], list[int]]:
@@ -382,44 +378,3 @@ def _in_portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
 def _places(rows: Sequence[tuple[object, ...]]) -> str:
     """Answer the places of these rows' values in a statement: nothing but question marks."""
     return ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
-
-
-def _lock(path: Path) -> int:
-    """Hold the outbox for this process alone: two writers would give one sequence twice."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise OutboxError(f"{path} is in use by another vitals-gateway: stop that one first") from None
-        raise
-    return descriptor
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # SQLite's own files take this mode
-    os.close(descriptor)
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-
-
-def _set_up(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("PRAGMA secure_delete = ON").fetchall()
-    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise OutboxError(f"{path} lies on a disk that cannot hold a write-ahead log: use a local disk")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date, one numbered file after the other, each in its own transaction."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    steps = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
-    if version > len(steps):
-        raise OutboxError(
-            f"{path} was written by a newer vitals-gateway (schema {version}, this one knows {len(steps)}):"
-            " install that one again"
-        )
-    for number, step in enumerate(steps[version:], version + 1):
-        db.executescript(f"BEGIN IMMEDIATE;\n{step.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")

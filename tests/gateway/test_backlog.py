@@ -33,7 +33,7 @@ class Crank:
         self.backlog = Backlog(cast("Outbox", self), lambda: None)
 
     def keep(self, topic: str) -> None:
-        draft = Draft(uuid4(), 1, "cuff", topic, lambda sequence: b"%d" % sequence)
+        draft = Draft(uuid4(), 1, "cuff", topic, lambda _, sequence: b"%d" % sequence)
 
         def commit() -> None:
             rows = self.store.write([draft], [])

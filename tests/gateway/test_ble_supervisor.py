@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -43,7 +43,7 @@ class Disk:
         self.kept: list[dict[str, Any]] = []
 
     def keep(self, drafts: list[Draft]) -> asyncio.Future[frozenset[Any]]:
-        self.kept += [json.loads(draft.encode(1)) for draft in drafts]
+        self.kept += [json.loads(draft.encode(UUID(int=1), 1)) for draft in drafts]
         done: asyncio.Future[frozenset[Any]] = asyncio.get_running_loop().create_future()
         done.set_result(frozenset())
         return done

@@ -24,8 +24,9 @@ from gateway.fence import Evidence
 from gateway.intake import Intake
 from gateway.payload import Origin
 from gateway.reading import Mode
+from gateway.rows import Captured
 from gateway.settings import Device
-from gateway.store import Captured, DatabaseError, Draft, Mark, Row, Store
+from gateway.store import DatabaseError, Draft, Mark, Row, Store
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SHOWN = datetime(2026, 11, 22, 11, 59, 50)  # noqa: DTZ001 - a device's clock has no zone
@@ -213,7 +214,7 @@ def test_a_held_record_stays_held_and_the_offset_of_its_clock_is_right(machine: 
 def test_a_higher_revision_that_is_there_already_is_the_last_word(machine: Machine) -> None:
     first = machine.weigh()
     (row,) = machine.store.uncertain(BOOT_ID, 10)
-    machine.store.write([Draft(row.id, 2, "device", row.topic, lambda _: b"{}")], [])
+    machine.store.write([Draft(row.id, 2, "device", row.topic, lambda *_: b"{}")], [])
     machine.look(timedelta(0), synced=True)
     assert machine.correct() == []
     assert machine.store.uncertain(BOOT_ID, 10) == []
@@ -224,7 +225,7 @@ def test_a_higher_revision_that_is_there_already_is_the_last_word(machine: Machi
     "payload", [b"{}", b"no json", b'{"received_at": 3}', b'{"received_at": "2026-11-22T12:00:00Z"}']
 )
 def test_a_row_that_cannot_be_read_holds_up_no_other(machine: Machine, payload: bytes) -> None:
-    bad = Draft(uuid4(), 1, "device", "topic", lambda _: payload, captured=Captured(BOOT_ID, 1.0, "unsynced"))
+    bad = Draft(uuid4(), 1, "device", "topic", lambda *_: payload, captured=Captured(BOOT_ID, 1.0, "unsynced"))
     machine.store.write([bad], [])
     machine.weigh()
     machine.look(timedelta(0), synced=True)

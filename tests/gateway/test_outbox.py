@@ -23,7 +23,7 @@ BIG = 20_000  # bytes: needs pages that a full database has not
 
 
 def draft(ident: UUID | None = None, size: int = 0) -> Draft:
-    return Draft(ident or uuid4(), 1, "cuff", READING, lambda sequence: b"%d " % sequence + b"x" * size)
+    return Draft(ident or uuid4(), 1, "cuff", READING, lambda _, sequence: b"%d " % sequence + b"x" * size)
 
 
 class Kept:
@@ -311,7 +311,7 @@ async def test_close_says_how_many_readings_the_disk_never_took(
 
 @pytest.mark.parametrize("defect", [ValueError("a time without a zone"), KeyError("kind")])
 async def test_a_defect_in_encode_ends_the_outbox_and_is_told(path: Path, kept: Kept, defect: Exception) -> None:
-    def encode(_sequence: int) -> bytes:
+    def encode(_stream: UUID, _sequence: int) -> bytes:
         raise defect
 
     outbox = Outbox(path, kept.take)

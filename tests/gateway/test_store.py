@@ -29,10 +29,10 @@ READING, QUARANTINE = "vitals/v1/northside/exam-3/reading", "vitals/v1/northside
 
 def draft(ident: UUID | None = None, revision: int = 1, *, topic: str = READING, size: int = 0) -> Draft:
     filler = b"x" * size
-    return Draft(ident or uuid4(), revision, "cuff", topic, lambda sequence: b"%d %b" % (sequence, filler), raw=b"raw")
+    return Draft(ident or uuid4(), revision, "cuff", topic, lambda _, number: b"%d %b" % (number, filler), raw=b"raw")
 
 
-def failing(_sequence: int) -> bytes:
+def failing(_stream: UUID, _sequence: int) -> bytes:
     raise ValueError("a time without a zone")
 
 
@@ -116,9 +116,10 @@ from uuid import uuid4
 from gateway import store as store_module
 from gateway.store import Draft, Store
 store = Store(Path(sys.argv[1]))
-store.write([Draft(uuid4(), 1, "cuff", "reading", lambda n: b"first")], [])
-die = lambda n: os.kill(os.getpid(), signal.SIGKILL)
-store.write([Draft(uuid4(), 1, "cuff", "reading", lambda n: b"second"), Draft(uuid4(), 1, "cuff", "reading", die)], [])
+store.write([Draft(uuid4(), 1, "cuff", "reading", lambda _, n: b"first")], [])
+die = lambda _, n: os.kill(os.getpid(), signal.SIGKILL)
+second = Draft(uuid4(), 1, "cuff", "reading", lambda _, n: b"second")
+store.write([second, Draft(uuid4(), 1, "cuff", "reading", die)], [])
 """
     killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=30)
     assert killed.returncode == -9
@@ -210,7 +211,7 @@ def test_depth_tells_what_waits_since_when_and_what_is_parked(store: Store) -> N
 
 
 def test_last_payloads_are_those_of_one_device_oldest_first(store: Store) -> None:
-    other = Draft(uuid4(), 1, "scale", READING, lambda _: b"scale")
+    other = Draft(uuid4(), 1, "scale", READING, lambda *_: b"scale")
     store.write([draft(), draft(), other, draft()], delivered(1))
     assert store.last_payloads("cuff", 2) == [b"2 ", b"4 "]
     assert store.last_payloads("nobody", 2) == []
@@ -236,7 +237,7 @@ def test_purging_goes_in_portions(store: Store) -> None:
 def test_a_purged_reading_is_found_in_no_file_any_more(path: Path, size: int) -> None:
     secrets = (b"PAYLOAD-OF-A-PATIENT", b"FRAME-OF-A-PATIENT")
     with closing(Store(path)) as store:
-        secret = Draft(uuid4(), 1, "cuff", READING, lambda _: secrets[0] * (size // 20), raw=secrets[1])
+        secret = Draft(uuid4(), 1, "cuff", READING, lambda *_: secrets[0] * (size // 20), raw=secrets[1])
         store.write([draft(size=50), secret, draft(size=50)], [])
         assert all(_files_hold(path, text) for text in secrets)
         store.write([], delivered(2))
@@ -311,14 +312,15 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     assert _execute(path, "PRAGMA user_version") == [(99,)]
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_set_aside_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
-    path.write_bytes(b"this is no database, it is someone's letter " * 100)
-    before = path.read_bytes()
+    letter = b"this is no database, it is someone's letter " * 100
+    path.write_bytes(letter)
     for _ in range(2):
-        with pytest.raises(OutboxError, match=r"cannot be used as an outbox \(file is not a database\): check"):
-            Store(path)
-    assert path.read_bytes() == before
+        with closing(Store(path)) as store:
+            (damage,) = store.condition().set_aside
+            assert damage.found == "file is not a database"
+    assert (tmp_path / damage.file).read_bytes() == letter
 
 
 def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
@@ -355,9 +357,9 @@ def recorded(ident: UUID, record: UUID) -> Draft:
     """A reading of a device's record; as a repeat it is held, and says whose."""
 
     def as_repeat_of(earlier: UUID) -> Draft:
-        return Draft(ident, 1, "cuff", QUARANTINE, lambda sequence: b"%d repeats %b" % (sequence, earlier.bytes))
+        return Draft(ident, 1, "cuff", QUARANTINE, lambda _, sequence: b"%d repeats %b" % (sequence, earlier.bytes))
 
-    return Draft(ident, 1, "cuff", READING, lambda sequence: b"%d" % sequence, b"raw", record, as_repeat_of)
+    return Draft(ident, 1, "cuff", READING, lambda _, sequence: b"%d" % sequence, b"raw", record, as_repeat_of)
 
 
 def test_a_record_that_comes_again_under_its_id_is_one_reading(store: Store) -> None:

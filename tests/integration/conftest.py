@@ -16,7 +16,7 @@ from contextlib import (
 )
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -69,9 +69,9 @@ class Sender:
         idents = [uuid4() for _ in range(count)]
         stream = str(self.outbox.stream)
 
-        def encoder(ident: str) -> Callable[[int], bytes]:
+        def encoder(ident: str) -> Callable[[UUID, int], bytes]:
             reading = {"id": ident, "revision": 1, "stream": stream, "filler": "x" * size}
-            return lambda sequence: json.dumps({**reading, "sequence": sequence}).encode()
+            return lambda _, sequence: json.dumps({**reading, "sequence": sequence}).encode()
 
         await self.outbox.keep([Draft(ident, 1, "cuff", f"{BASE}/{leaf}", encoder(str(ident))) for ident in idents])
         return [str(ident) for ident in idents]

@@ -31,7 +31,8 @@ class Gateway:
     broker_port: int
     process: asyncio.subprocess.Process | None = None
     devices: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)  # more than our own
+    outbox_more: str = ""
 
     @property
     def outbox(self) -> Path:
@@ -47,7 +48,7 @@ class Gateway:
             "room: exam-3",
             "timezone: America/Chicago",
             f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
-            "outbox: {path: outbox.db}",
+            f"outbox: {{path: outbox.db{self.outbox_more}}}",
             "devices:",
             *(f"  - {device}" for device in self.devices),
         ]
@@ -58,7 +59,7 @@ class Gateway:
                 "run",
                 "--config",
                 str(config),
-                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder), **self.environment},
+                env={**os.environ, **self.environment, "RUNTIME_DIRECTORY": str(self.folder)},
                 stderr=log,
             )
 
