@@ -42,7 +42,7 @@ class Disk:
         self.kept: list[dict[str, Any]] = []
 
     def keep(self, drafts: list[Draft]) -> asyncio.Future[frozenset[Any]]:
-        self.kept += [json.loads(draft.encode(STREAM_FIX, 1)) for draft in drafts]
+        self.kept += [json.loads(draft.encode(UUID(int=1), 1)) for draft in drafts]
         done: asyncio.Future[frozenset[Any]] = asyncio.get_running_loop().create_future()
         done.set_result(frozenset())
         return done
