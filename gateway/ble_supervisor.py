@@ -20,15 +20,29 @@ from datetime import datetime, tzinfo
 from uuid import UUID
 
 from drivers import registry
-from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
+from drivers.ble.session import (
+    CLOCK_NOT_SET,
+    Act,
+    Answer,
+    Bond,
+    Found,
+    Hear,
+    Read,
+    Subscribe,
+    VendorConversation,
+    Write,
+    converse,
+)
 from drivers.contract import (
     Battery,
     CharacteristicCodec,
     ClockReading,
     ClockSetting,
+    Event,
     Identity,
     Notice,
     Rejected,
+    Sample,
     Site,
 )
 from drivers.errors import DeviceRefused, LinkError, LinkFault
@@ -140,8 +154,8 @@ class BleSupervisor:
                 failures, cap = failures + 1, RETRY_CAP_REFUSED_S
                 self.standing.defect(error)
             else:
-                failures, rest = (0 if session.records else failures + 1), REST_S
-            longest = min(cap, rest * 2.0 ** min(failures, 10))
+                failures, rest = (0 if session.records else failures + 1), max(REST_S, self._model.session.rest_s)
+            longest = max(rest, min(cap, rest * 2.0 ** min(failures, 10)))
             await asyncio.sleep(random.uniform(rest, longest))  # noqa: S311 - jitter
 
     def radio_changed(self) -> None:
@@ -193,18 +207,29 @@ class BleSupervisor:
     # ---- the session ---------------------------------------------------------------------------------------------
 
     async def _converse(self, link: GattLink, session: _Session) -> None:
-        """Go through the model's steps. Raises LinkError."""
-        conversation = converse(self._model.session.steps, self._records, link.has, self._local_time)
+        """Go through the model's steps, then what its vendor's own protocol says, if it has one. Raises LinkError."""
+        await self._go_through(
+            converse(self._model.session.steps, self._records, link.has, self._local_time), link, session
+        )
+        await self._go_through(registry.conversation(self._model, link.has), link, session)
+
+    async def _go_through(self, conversation: VendorConversation, link: GattLink, session: _Session) -> None:
+        keeping: list[asyncio.Future[frozenset[UUID]]] = []
         try:
             said = next(conversation)
             while True:
-                if isinstance(said, Bond | Read | Write | Subscribe):
+                if isinstance(said, Bond | Read | Write | Subscribe | Hear):
                     said = conversation.send(await _perform(link, said))
+                    continue
+                if isinstance(said, Sample | Rejected):
+                    kept = self._take_event(said, session)
+                    keeping += [kept] if kept is not None else []
                 else:
                     await self._find(said, session)
-                    said = next(conversation)
+                said = next(conversation)
         except StopIteration:
-            return
+            if keeping:
+                await asyncio.wait(keeping, timeout=KEEPING_S)
 
     async def _find(self, found: Found, session: _Session) -> None:
         """Take note of what a device said of itself."""
@@ -220,7 +245,8 @@ class BleSupervisor:
         elif isinstance(found, ClockSetting):
             await self._frames.set(found, session.evidence.reading)
         else:
-            await self._frames.not_set()
+            if found.code == CLOCK_NOT_SET:
+                await self._frames.not_set()
             self.standing.notice(found, session.mode)
 
     def _local_time(self) -> tuple[datetime, float] | None:
@@ -232,7 +258,14 @@ class BleSupervisor:
 
     def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
         """Hand on what a characteristic said; answer when it is on disk, if it is a reading."""
-        event = self._codecs[value.characteristic](value.data)
+        codec = self._codecs.get(value.characteristic)
+        event = Rejected("unasked", value.data) if codec is None else codec(value.data)
+        if isinstance(event, Sample):
+            event = replace(event, at=value.at, characteristic=value.characteristic)
+        return self._take_event(event, session)
+
+    def _take_event(self, event: Event, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
+        """Hand on an event; a Sample of it knows when it came. Answer when it is on disk, if it is a reading."""
         session.ends_live = False
         if isinstance(event, Notice):
             session.records += 1
@@ -241,9 +274,10 @@ class BleSupervisor:
             self.standing.rejected(event)
         else:
             session.records += 1
-            sample = replace(event, at=value.at, characteristic=value.characteristic, site=event.site or session.site)
+            sample = replace(event, site=event.site or session.site)
+            at = time.monotonic() if sample.at is None else sample.at
             try:
-                taken = self._intake.record(sample, session.mode, session.evidence, session.identity, value.at)
+                taken = self._intake.record(sample, session.mode, session.evidence, session.identity, at)
             except UnknownUnit as error:
                 self.standing.unknown_unit(error)
                 return None
@@ -258,6 +292,11 @@ async def _perform(link: GattLink, act: Act) -> Answer:
     """Do what the session asks for. Raises LinkError, but for a question that the device refuses."""
     began_at, value, refused = time.monotonic(), b"", False
     try:
+        if isinstance(act, Hear):
+            heard = await link.hear(act.characteristic, act.limit_s)
+            if heard is None:
+                return Answer(began_at, time.monotonic(), refused=True)
+            return Answer(began_at, heard.at, heard.data)
         if isinstance(act, Bond):
             await link.bond()
         elif isinstance(act, Read):
