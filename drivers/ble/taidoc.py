@@ -61,7 +61,7 @@ def decode_record(time: bytes, value: bytes, kind: str) -> Event:
     """Answer what a record's two frames say; `kind` is the device's."""
     read = taidoc.codec_of(kind)
     read.feed(time)
-    event = read.feed(value)[-1]
+    event = (read.feed(value) + read.flush())[-1]  # what is refused may be told at the end only
     return replace(event, raw=time + value)  # of its value alone, two records of different times would be one
 
 

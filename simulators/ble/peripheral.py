@@ -72,6 +72,18 @@ def written(
     return Characteristic(uuid, _Property.READ | _Property.WRITE, allowed | _Allowed.READABLE, value)
 
 
+def told(uuid: str) -> Characteristic[bytes]:
+    """A vendor's characteristic that is only notified."""
+    return Characteristic(UUID(uuid), _Property.NOTIFY, _Allowed.READABLE)
+
+
+def asked(uuid: str, write: Callable[[bytes], None], *, notifies: bool = False) -> Characteristic[bytes]:
+    """A vendor's characteristic that anyone may write, and that answers by notification where it `notifies`."""
+    value: CharacteristicValue[bytes] = CharacteristicValue(write=lambda _connection, data: write(bytes(data)))
+    properties = _Property.WRITE | _Property.NOTIFY if notifies else _Property.WRITE
+    return Characteristic(UUID(uuid), properties, _Allowed.WRITEABLE, value)
+
+
 class Peripheral:
     """One device on one radio. `journal` tells what happened to it, in words, oldest first; never a value."""
 
@@ -82,14 +94,16 @@ class Peripheral:
         name: str,
         address: str,
         services: Sequence[Service],
-        advertised: int,
+        advertised: int | None,
         measurement: Characteristic[bytes],
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
+        bonds: bool = True,
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
     ) -> None:
         """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
 
+        `bonds`: nobody may subscribe to `measurement` before it has bonded.
         `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already.
         """
         self.name = name
@@ -119,9 +133,10 @@ class Peripheral:
         self._device.keystore = self._keys
         self._device.pairing_config_factory = self._pairing_config
         # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
+        allowed = _Allowed.READABLE | _Allowed.WRITEABLE
         cccd = Descriptor(
             GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
-            _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
+            allowed | _Allowed.WRITE_REQUIRES_ENCRYPTION if bonds else allowed,
             self._device.gatt_server.make_descriptor_value(measurement),
         )
         measurement.descriptors = [cccd]
@@ -191,6 +206,12 @@ class Peripheral:
         """Send `value` and wait for no confirmation."""
         self.run(self._unheeded(connection, value))
         await asyncio.sleep(0)
+
+    async def notify(self, characteristic: Characteristic[bytes], value: bytes) -> None:
+        """Send `value` to the central, if there is one that has turned these notifications on."""
+        connection = self.connection
+        if connection is not None:
+            await self._device.notify_subscriber(connection, characteristic, value)
 
     async def hang_up(self) -> None:
         """End the link, if there is one, as a device does that is done."""
@@ -271,12 +292,14 @@ def _marker() -> Service:
     return Service(UUID(MARKER_SERVICE), [says_so])
 
 
-def _advertising_data(name: str, service: int) -> bytes:
+def _advertising_data(name: str, service: int | None) -> bytes:
     structures = [
         (AdvertisingData.FLAGS, bytes([_LIMITED_OR_GENERAL_LE_ONLY])),
-        (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, struct.pack("<H", service)),
         (AdvertisingData.COMPLETE_LOCAL_NAME, name.encode()),
     ]
+    if service is not None:
+        uuids = AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
+        structures.insert(1, (uuids, struct.pack("<H", service)))
     data = bytes(AdvertisingData(structures))
     if len(data) > 31:
         raise ValueError(
