@@ -95,7 +95,16 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
 }
 
 
-BLE_MODELS = ("and-ua-651ble", "and-ut-201ble")
+BLE_MODELS = (
+    "and-ua-651ble",
+    "and-ut-201ble",
+    "omron-hem-7142t2",
+    "omron-hem-7144t2",
+    "omron-hem-7155t",
+    "omron-hem-7600t",
+    "fora-d40-ble",
+    "fora-ir42-ble",
+)
 
 
 def models() -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class TaidocBleMeter(VendorDevice):
 
     def __init__(self, model: str, radio: Transport, address: str, **options: Any) -> None:
         """`options`: those of VendorDevice that are not this model's own."""
+        self.is_thermometer = model == "IR42"
         self.records: list[tuple[bytes, bytes]] = []
         self.questions: list[int] = []
         self._says = asked(_CHARACTERISTIC, self.hear, notifies=True)

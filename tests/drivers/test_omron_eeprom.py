@@ -33,7 +33,7 @@ LITTLE, BIG = Eeprom(summed=True), Eeprom(words="big", summed=True)
 GOOD = bytes.fromhex("735d471a68190e1380000c005fa0")
 
 
-def of(*characteristics: str) -> Any:
+def of(*characteristics: str) -> pytest.MarkDecorator:
     rows = [row for row in ROWS if row["characteristic"] in characteristics]
     assert rows
     return pytest.mark.parametrize("vector", [pytest.param(row, id=row["hex"]) for row in rows])

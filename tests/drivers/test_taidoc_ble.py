@@ -32,7 +32,7 @@ READS = {CLOCK, COUNT, TIME, VALUE}
 NOTHING = b"\xff\xff\xff\xff"
 
 
-def of(direction: str) -> Any:
+def of(direction: str) -> pytest.MarkDecorator:
     rows = [row for row in ROWS if row["direction"] == direction]
     assert rows
     return pytest.mark.parametrize("vector", [pytest.param(row, id=row["hex"]) for row in rows])

@@ -127,7 +127,7 @@ def test_flags_that_are_carried() -> None:
         "irregular_pulse body_movement cuff_loose position_improper pulse_out_of_range low_battery low_signal "
         "stored manual net held averaged"
     )
-    assert set(of_the_contract.split()) | {"single_packet", "possible_repeat"} == CARRIED_FLAGS
+    assert set(of_the_contract.split()) | {"single_packet", "possible_repeat", "seconds_clamped"} == CARRIED_FLAGS
     assert DOUBTING_FLAGS <= CARRIED_FLAGS
     assert "irregular_pulse" not in DOUBTING_FLAGS  # a finding about the patient, not a doubt about the number
 
