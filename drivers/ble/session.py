@@ -7,7 +7,8 @@
 3. The clock is read before it is set. What it showed is the only evidence for the age of its records: it is kept with
    the instant in the middle between question and answer.
 4. The clock is the only thing that is ever written, and only while the host knows the time.
-5. Subscribing is the last step: from then on records come.
+5. Subscribing is the last step: from then on records come. A vendor's protocol that must be asked comes after it, as a
+   conversation of its own (registry.conversation), of the same acts.
 
 Sources: Bluetooth GATT Specification Supplement (2A08, 2A19, 2A24 to 2A29). The order for A&D: obniz/obniz-parts,
 ua651ble; andengineering/AndroidSampleCode#1.
