@@ -133,6 +133,11 @@ def test_what_is_no_time_refuses_the_record(at: int, words: str) -> None:
     assert decode_record(record, Eeprom()) == Rejected("invalid_date_time", record)
 
 
+def test_a_slot_that_was_begun_and_holds_nothing_is_empty() -> None:
+    begun = bytes([0x50, *bytes(7), *GOOD[8:]])
+    assert decode_record(begun, LITTLE) == Notice("empty_slot", "a place in its memory where no measurement is", begun)
+
+
 def test_the_sum_is_asked_for_where_the_row_says_so() -> None:
     wrong = bytes([GOOD[0] ^ 1]) + GOOD[1:]
     assert decode_record(wrong, LITTLE) == Rejected("checksum", wrong)
@@ -431,6 +436,7 @@ def test_half_a_frame_never_becomes_part_of_the_next() -> None:
     memory.spoil = spoil
     events = told(talk(model, memory))
     assert len([event for event in events if isinstance(event, Sample)]) == 10
+    assert [event.reason for event in events if isinstance(event, Rejected)] == ["unasked"]
 
 
 def test_silence_and_refusal_end_it() -> None:
