@@ -135,6 +135,8 @@ class Session:
     `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
     `records`: the characteristics to subscribe to, where its driver knows several; left out, all of them. A stream or
     records, never both: one finger would be two readings (docs/decisions/0015).
+    `rest_s`: how long it is left alone after a session, where a second is too little: one that keeps its records and
+    goes on advertising would be read again and again, which empties its battery.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -142,14 +144,15 @@ class Session:
     steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
     silence_s: float = 20.0
     records: tuple[str, ...] = ()
+    rest_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps[-1:] != ("subscribe",) or len(set(self.steps)) != len(self.steps):
             raise ValueError("steps stand there once each, and subscribe comes last")
         if "set_clock" in self.steps and "read_clock" not in self.steps[: self.steps.index("set_clock")]:
             raise ValueError("read_clock stands before set_clock: what the clock showed is evidence")
-        if self.silence_s <= 0:
-            raise ValueError("silence_s must be more than 0")
+        if self.silence_s <= 0 or self.rest_s < 0:
+            raise ValueError("silence_s must be more than 0, rest_s not less")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +167,35 @@ class MeasuringRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Eeprom:
+    """Where in the memory of an Omron cuff what stands, and how it is reached (drivers/ble/omron_eeprom.py).
+
+    `words`: the order of the two bytes in its words. `record_bytes`: the length of a slot. `summed`: a record ends in
+    its check sum. `users`: the address of each user's first slot, of `slots` each. `index`: where it says which slot
+    is written next, `clock`: where its clock stands. `channels`: over how many characteristics a frame is spread.
+    `unlock`: what it wants to hear first.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    words: Literal["little", "big"] = "little"
+    record_bytes: Literal[14, 16] = 14
+    summed: bool = False
+    users: tuple[int, ...] = ()
+    slots: int = 0
+    index: int = 0
+    clock: int = 0
+    channels: Literal[1, 4] = 1
+    unlock: Literal["none", "token", "key"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Quirks:
     """Where a model departs from its protocol.
 
     `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
     height may be garbage, so height and BMI are left out. `unit`: what a frame is in that does not say it (UCUM);
-    where the row says `unit: pinned`, the gateway's YAML says it.
+    where the row says `unit: pinned`, the gateway's YAML says it. `eeprom`: the memory of an Omron cuff.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -177,6 +203,7 @@ class Quirks:
     bmi_check: bool = True
     trust_height: bool = True
     unit: str | None = None
+    eeprom: Eeprom = field(default_factory=Eeprom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +213,9 @@ class DeviceModel:
     `evidence` and `sources`: on what the row rests. `steps`: the display's step by kind and unit; where it is
     not known the digits that arrive tell it. `unit`: whether a frame says its unit (`sent`) or the site must
     (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
-    of when; `stamped`, with the time of its own clock. A stamped record is live if it is at most `live_window_s` old
-    when it arrives. `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps
-    included.
+    of when; `stamped`, with the time of its own clock; `kept`, likewise, and each record stays in its memory and is
+    read again at the next connection. A stamped record is live if it is at most `live_window_s` old when it arrives.
+    `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps included.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -207,7 +234,7 @@ class DeviceModel:
     unit: Literal["sent", "pinned"] = "sent"
     ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
-    memory: Literal["none", "unfenced", "stamped"] = "none"
+    memory: Literal["none", "unfenced", "stamped", "kept"] = "none"
     live_window_s: float = 120.0
     session: Session = field(default_factory=Session)
     quirks: Quirks = field(default_factory=Quirks)

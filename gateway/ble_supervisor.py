@@ -25,7 +25,19 @@ from typing import Protocol
 from uuid import UUID
 
 from drivers import registry
-from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
+from drivers.ble.session import (
+    CLOCK_NOT_SET,
+    Act,
+    Answer,
+    Bond,
+    Found,
+    Hear,
+    Read,
+    Subscribe,
+    VendorConversation,
+    Write,
+    converse,
+)
 from drivers.contract import (
     Battery,
     CharacteristicCodec,
@@ -34,6 +46,7 @@ from drivers.contract import (
     Event,
     Identity,
     Notice,
+    Rejected,
     Sample,
     Site,
 )
@@ -188,9 +201,9 @@ class BleSupervisor:
                 failures, cap = failures + 1, RETRY_CAP_REFUSED_S
                 self.standing.defect(error)
             else:
-                failures, rest = (0 if session.records else failures + 1), REST_S
-            longest = min(cap, rest * 2.0 ** min(failures, 10))
-            await self._pause(rest if self._observer else random.uniform(rest, longest))  # noqa: S311 - jitter
+                failures, rest = (0 if session.records else failures + 1), max(REST_S, self._model.session.rest_s)
+            longest = max(rest, min(cap, rest * 2.0 ** min(failures, 10)))
+            await self._pause(min(rest, REST_S) if self._observer else random.uniform(rest, longest))  # noqa: S311 - jitter
 
     async def _pause(self, pause_s: float) -> None:
         """Wait; but not for a device that somebody has come to attend."""
@@ -256,23 +269,30 @@ class BleSupervisor:
     # ---- the session ---------------------------------------------------------------------------------------------
 
     async def _converse(self, link: GattLink, session: _Session) -> None:
-        """Go through the model's steps. Raises LinkError."""
-        conversation = converse(self._model.session.steps, self._records, link.has, self._local_time)
+        """Go through the model's steps, then what its vendor's own protocol says, if it has one. Raises LinkError."""
+        await self._go_through(
+            converse(self._model.session.steps, self._records, link.has, self._local_time), link, session
+        )
+        await self._go_through(registry.conversation(self._model, link.has), link, session)
+
+    async def _go_through(self, conversation: VendorConversation, link: GattLink, session: _Session) -> None:
+        keeping: list[asyncio.Future[frozenset[UUID]]] = []
         try:
             said = next(conversation)
             while True:
-                if isinstance(said, Bond | Read | Write | Subscribe):
-                    if isinstance(said, Bond):
-                        self._step("bonding")
-                    answer = await _perform(link, said)
-                    if isinstance(said, Bond):
-                        self._step("bonded")
-                    said = conversation.send(answer)
+                if isinstance(said, Bond | Read | Write | Subscribe | Hear):
+                    said = conversation.send(await self._do(link, said))
+                    continue
+                if isinstance(said, Sample | Rejected):
+                    at = said.at if isinstance(said, Sample) and said.at is not None else time.monotonic()
+                    kept = self._tell([said], session, at)
+                    keeping += [kept] if kept is not None else []
                 else:
                     await self._find(said, session)
-                    said = next(conversation)
+                said = next(conversation)
         except StopIteration:
-            return
+            if keeping:
+                await asyncio.wait(keeping, timeout=KEEPING_S)
 
     async def _find(self, found: Found, session: _Session) -> None:
         """Take note of what a device said of itself."""
@@ -290,7 +310,8 @@ class BleSupervisor:
         elif isinstance(found, ClockSetting):
             await self._frames.set(found, session.evidence.reading)
         else:
-            await self._frames.not_set()
+            if found.code == CLOCK_NOT_SET:
+                await self._frames.not_set()
             self.standing.notice(found, session.mode)
 
     def _local_time(self) -> tuple[datetime, float] | None:
@@ -302,11 +323,10 @@ class BleSupervisor:
 
     def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
         """Hand on what a characteristic said; answer when it is on disk, if it makes a reading."""
-        event = self._codecs[value.characteristic](value.data)
-        session.ends_live = False
+        codec = self._codecs.get(value.characteristic)
+        event = Rejected("unasked", value.data) if codec is None else codec(value.data)
         if isinstance(event, Sample):
-            site = event.site or session.site
-            event = replace(event, at=value.at, characteristic=value.characteristic, site=site)
+            event = replace(event, at=value.at, characteristic=value.characteristic)
         if value.characteristic in self._streams:
             events = [*session.checks.heard(value.at), *session.checks.take(event)]
         else:
@@ -315,7 +335,7 @@ class BleSupervisor:
 
     def _tell(self, events: Iterable[Event], session: _Session, at: float) -> asyncio.Future[frozenset[UUID]] | None:
         """Count what was said, and keep the reading that may be among it; answer when that is on disk."""
-        keeping = None
+        session.ends_live, keeping = False, None
         for event in events:
             if isinstance(event, Notice):
                 session.records += 1
@@ -324,7 +344,7 @@ class BleSupervisor:
                     self._observer.notice(event)
             elif isinstance(event, Sample):
                 session.records += 1
-                keeping = self._keep(event, session, at)
+                keeping = self._keep(replace(event, site=event.site or session.site), session, at)
             else:
                 self.standing.rejected(event)
         return keeping
@@ -346,6 +366,15 @@ class BleSupervisor:
         self.standing.readings([reading], kept)
         return kept
 
+    async def _do(self, link: GattLink, act: Act) -> Answer:
+        """Do what the session asks for, and let who observes it hear of a bonding. Raises LinkError."""
+        if not isinstance(act, Bond):
+            return await _perform(link, act)
+        self._step("bonding")
+        answer = await _perform(link, act)
+        self._step("bonded")
+        return answer
+
     def _step(self, step: str) -> None:
         if self._observer is not None:
             self._observer.step(step)
@@ -355,6 +384,11 @@ async def _perform(link: GattLink, act: Act) -> Answer:
     """Do what the session asks for. Raises LinkError, but for a question that the device refuses."""
     began_at, value, refused = time.monotonic(), b"", False
     try:
+        if isinstance(act, Hear):
+            heard = await link.hear(act.characteristic, act.limit_s)
+            if heard is None:
+                return Answer(began_at, time.monotonic(), refused=True)
+            return Answer(began_at, heard.at, heard.data)
         if isinstance(act, Bond):
             await link.bond()
         elif isinstance(act, Read):

@@ -45,7 +45,7 @@ def decoded(
     if name in registry.ble_names():
         return [_characteristic(name, quirks, characteristic)(data)]
     if characteristic is not None:
-        raise UsageError(f"{name} reads a serial line: it has no characteristic")
+        raise UsageError(f"{name} reads a stream of bytes: it has no characteristic")
     codec = registry.codec(name, quirks)
     return [*codec.feed(data), *codec.flush()]
 

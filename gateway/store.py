@@ -45,7 +45,7 @@ class Draft:
     """A reading that is to be kept. `encode` makes its bytes once its sequence is known.
 
     `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
-    what `as_repeat_of` makes of the earlier id.
+    what `as_repeat_of` makes of the earlier id; nothing where the device tells each record again (None).
     """
 
     id: UUID
@@ -227,8 +227,8 @@ class Store:
                     "INSERT INTO record (name, reading) VALUES (?, ?)", (draft.record.bytes, draft.id.bytes)
                 )
                 resolved.append(draft)
-            elif (earlier := UUID(bytes=found[0])) != draft.id:
-                resolved.append(draft.as_repeat_of(earlier) if draft.as_repeat_of is not None else draft)
+            elif (earlier := UUID(bytes=found[0])) != draft.id and draft.as_repeat_of is not None:
+                resolved.append(draft.as_repeat_of(earlier))
         return resolved
 
     def _not_kept_yet(self, drafts: Sequence[Draft]) -> list[Draft]:

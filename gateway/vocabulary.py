@@ -111,6 +111,7 @@ CARRIED_FLAGS = (
         "averaged",
         "single_packet",
         "possible_repeat",
+        "seconds_clamped",
     }
 )
 
@@ -122,7 +123,7 @@ PROGRESS_NOTICES = frozenset(
         *("settling", "repeat", "unsettled"),
         *("measuring", "feature", "temperature_type"),
         *("acknowledged", "none_yet", "no_data", "old_record", "companion", "header", "trend"),
-        *("no_final_temperature", "record_time", "sensor_alarm"),
+        *("no_final_temperature", "record_time", "sensor_alarm", "empty_slot"),
         *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )

@@ -102,6 +102,12 @@ BLE_MODELS = (
     "masimo-mightysat",
     "polar-h7",
     "polar-h10",
+    "omron-hem-7142t2",
+    "omron-hem-7144t2",
+    "omron-hem-7155t",
+    "omron-hem-7600t",
+    "fora-d40-ble",
+    "fora-ir42-ble",
 )
 
 

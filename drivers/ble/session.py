@@ -7,7 +7,8 @@
 3. The clock is read before it is set. What it showed is the only evidence for the age of its records: it is kept with
    the instant in the middle between question and answer.
 4. The clock is the only thing that is ever written, and only while the host knows the time.
-5. Subscribing is the last step: from then on records come.
+5. Subscribing is the last step: from then on records come. A vendor's protocol that must be asked comes after it, as a
+   conversation of its own (registry.conversation), of the same acts.
 
 Sources: Bluetooth GATT Specification Supplement (2A08, 2A19, 2A24 to 2A29). The order for A&D: obniz/obniz-parts,
 ua651ble; andengineering/AndroidSampleCode#1.
@@ -21,7 +22,7 @@ from datetime import datetime, timedelta
 
 from drivers.ble import date_time
 from drivers.ble.thermometer import decode_type
-from drivers.contract import Battery, ClockReading, ClockSetting, Identity, Notice, Site
+from drivers.contract import Battery, ClockReading, ClockSetting, Event, Identity, Notice, Site
 from drivers.models import SessionStep
 
 MAKER, MODEL, SERIAL, FIRMWARE = "2A29", "2A24", "2A25", "2A26"
@@ -30,7 +31,8 @@ TEXT_LIMIT = 64  # characters of a device's own words: more than any name plate 
 
 _RESOLUTION_S = 1.0  # Date Time counts seconds
 _HALF_A_SECOND = timedelta(seconds=0.5)
-_CLOCK_REFUSED = Notice("clock_not_set", "the device does not let its clock be set: set it by hand")
+CLOCK_NOT_SET = "clock_not_set"
+_CLOCK_REFUSED = Notice(CLOCK_NOT_SET, "the device does not let its clock be set: set it by hand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,14 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class Hear:
+    """Wait for the next value of a characteristic that was subscribed to; `refused` if none comes in `limit_s`."""
+
+    characteristic: str
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What came of an act, and when it was begun and answered (monotonic seconds). `refused`: the device said no."""
 
@@ -70,9 +80,11 @@ class Answer:
     refused: bool = False
 
 
-Act = Bond | Read | Write | Subscribe
+Act = Bond | Read | Write | Subscribe | Hear
 Found = Identity | Battery | ClockReading | ClockSetting | Site | Notice
 Conversation = Generator[Act | Found, Answer, None]
+# What a vendor's protocol of question and answer brings by itself, beside all that: records.
+VendorConversation = Generator[Act | Found | Event, Answer, None]
 LocalTime = Callable[[], tuple[datetime, float] | None]
 
 

@@ -213,9 +213,10 @@ class GattLink:
         return bytes(await self._ask(self._client.read_gatt_char(found), f"read {characteristic}", CALL_S))
 
     async def write(self, characteristic: str, value: bytes) -> None:
-        """Write a characteristic, with response. Raises LinkError, of which DeviceRefused is the device's own word."""
+        """Write a characteristic, with response unless it has none. Raises LinkError, DeviceRefused if it says no."""
         found = self._find(characteristic)
-        await self._ask(self._client.write_gatt_char(found, value, response=True), f"write {characteristic}", CALL_S)
+        call = self._client.write_gatt_char(found, value, response="write" in found.properties)
+        await self._ask(call, f"write {characteristic}", CALL_S)
 
     async def subscribe(self, characteristic: str) -> None:
         """Turn on indications or notifications: `next_value` answers them. Raises LinkError."""
@@ -233,15 +234,39 @@ class GattLink:
 
     async def next_value(self, silence_s: float) -> Value | None:
         """Answer the next value; None when nothing came for `silence_s`, or the link is lost and all were answered."""
-        if not self._values and not self.is_gone:
-            self._arrived.clear()
-            arriving = asyncio.ensure_future(self._arrived.wait())
-            try:
-                either: set[asyncio.Future[Any]] = {arriving, self._gone}
-                await asyncio.wait(either, timeout=silence_s, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                arriving.cancel()
+        if not self._values:
+            await self._something_arrives(silence_s)
         return self._values.popleft() if self._values else None
+
+    async def hear(self, characteristic: str, limit_s: float) -> Value | None:
+        """Answer the next value of this characteristic, all others stay; None if none comes in time. Raises LinkLost.
+
+        What came before the link was lost is answered first.
+        """
+        until = time.monotonic() + limit_s
+        while True:
+            value = next((value for value in self._values if value.characteristic == characteristic), None)
+            if value is not None:
+                self._values.remove(value)
+                return value
+            if self.is_gone:
+                raise LinkLost(LinkFault.LINK_LOST, f"the link was lost: wait for {characteristic}")
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            await self._something_arrives(left)
+
+    async def _something_arrives(self, limit_s: float) -> None:
+        """Wait for a value, the loss of the link or the time, whichever comes first."""
+        if self.is_gone:
+            return
+        self._arrived.clear()
+        arriving = asyncio.ensure_future(self._arrived.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {arriving, self._gone}
+            await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arriving.cancel()
 
     def take_values(self) -> list[Value]:
         """Answer what came and was not asked for yet: the device believes that we have it."""

@@ -16,9 +16,11 @@ from simulators.ble.and_ut_201ble import AndUt201ble
 from simulators.ble.choicemmed import ChoicemmedOximeter
 from simulators.ble.faults import ble_fault_named
 from simulators.ble.masimo_mightysat import MightySat
+from simulators.ble.omron_cuff import OmronCuff
 from simulators.ble.open_device import OpenDevice
 from simulators.ble.polar import PolarStrap
 from simulators.ble.profiles import float32, sfloat
+from simulators.ble.taidoc_meter import TaidocBleMeter
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
 from simulators.ports.room import Room
@@ -27,15 +29,25 @@ from simulators.story import setting
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
-_Maker = Callable[..., AndDevice | OpenDevice]
-_MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
-    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
-    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
-    "choicemmed-plx": (ChoicemmedOximeter, "C8:1E:8E:00:03:01", ("oxygen_saturation", "pulse_rate")),
-    "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", ("oxygen_saturation", "pulse_rate")),
-    "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", ("heart_rate",)),
-    "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", ("heart_rate",)),
+_Device = AndDevice | OpenDevice | OmronCuff | TaidocBleMeter
+_CUFF, _THERMOMETER = ("systolic", "diastolic", "pulse_rate"), ("body_temperature",)
+_OXIMETER, _STRAP = ("oxygen_saturation", "pulse_rate"), ("heart_rate",)
+_MODELS: Mapping[str, tuple[Callable[..., _Device], str, tuple[str, ...]]] = {
+    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", _CUFF),
+    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", _THERMOMETER),
+    "choicemmed-plx": (ChoicemmedOximeter, "C8:1E:8E:00:03:01", _OXIMETER),
+    "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", _OXIMETER),
+    "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", _STRAP),
+    "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", _STRAP),
+    "omron-hem-7142t2": (partial(OmronCuff, "HEM-7142T2"), "C8:1E:8E:00:06:01", _CUFF),
+    "omron-hem-7144t2": (partial(OmronCuff, "HEM-7144T2"), "C8:1E:8E:00:06:02", _CUFF),
+    "omron-hem-7155t": (partial(OmronCuff, "HEM-7155T"), "C8:1E:8E:00:06:03", _CUFF),
+    "omron-hem-7600t": (partial(OmronCuff, "HEM-7600T"), "C8:1E:8E:00:06:04", _CUFF),
+    "fora-d40-ble": (partial(TaidocBleMeter, "D40"), "C8:1E:8E:00:07:01", _CUFF),
+    "fora-ir42-ble": (partial(TaidocBleMeter, "IR42"), "C8:1E:8E:00:07:02", _THERMOMETER),
 }
+_OF_A_BYTE = ("omron", "fora")  # what these keep of a cuff's number is a byte
+_HIGHEST, _LOWEST_SYSTOLIC = 250, 25
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
 
@@ -63,6 +75,10 @@ async def serve_ble(
     """
     make, usual_address, kinds = _MODELS[model]
     given = dict(_value(text, kinds) for text in settings)
+    if model.startswith(_OF_A_BYTE) and any(
+        not (_LOWEST_SYSTOLIC if kind == "systolic" else 0) <= number <= _HIGHEST for kind, number in given.items()
+    ):
+        raise ValueError(f"this device keeps numbers from 0 to {_HIGHEST}, a systolic from {_LOWEST_SYSTOLIC}")
     standing = [ble_fault_named(name) for name in faults]
     at = (address or usual_address).upper()
     if not _RANDOM_STATIC.fullmatch(at):
@@ -93,11 +109,7 @@ async def serve_ble(
 
 
 async def _measure_until(
-    stopped: asyncio.Event,
-    device: AndDevice | OpenDevice,
-    patient: Patient,
-    given: Mapping[str, Decimal],
-    every_s: float,
+    stopped: asyncio.Event, device: _Device, patient: Patient, given: Mapping[str, Decimal], every_s: float
 ) -> None:
     while not stopped.is_set():
         await _measure(device, patient, given)
@@ -107,20 +119,23 @@ async def _measure_until(
         patient.advance(every_s)
 
 
-async def _measure(device: AndDevice | OpenDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
+async def _measure(device: _Device, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
-    if isinstance(device, AndUa651ble):
-        await device.measure(
-            int(given.get("systolic", round(vitals.systolic))),
-            int(given.get("diastolic", round(vitals.diastolic))),
-            int(given.get("pulse_rate", round(vitals.pulse))),
-        )
-    elif isinstance(device, AndUt201ble):
-        await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
+    pulse = int(given.get("pulse_rate", round(vitals.pulse)))
+    temperature = given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}"))
+    pressure = (
+        int(given.get("systolic", round(vitals.systolic))),
+        int(given.get("diastolic", round(vitals.diastolic))),
+        pulse,
+    )
+    if isinstance(device, AndUt201ble):
+        await device.measure(temperature)
+    elif isinstance(device, TaidocBleMeter) and device.is_thermometer:
+        await device.measure_temperature(round(10 * temperature))
+    elif isinstance(device, AndUa651ble | OmronCuff | TaidocBleMeter):
+        await device.measure(*pressure)
     elif isinstance(device, ChoicemmedOximeter | MightySat):
-        await device.measure(
-            int(given.get("oxygen_saturation", round(vitals.spo2))), int(given.get("pulse_rate", round(vitals.pulse)))
-        )
+        await device.measure(int(given.get("oxygen_saturation", round(vitals.spo2))), pulse)
     elif isinstance(device, PolarStrap):
         await device.measure(int(given.get("heart_rate", round(vitals.pulse))))
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,11 +16,13 @@ import pytest
 
 from drivers.ble import date_time
 from drivers.links.bluetooth import Value
-from gateway.ble_supervisor import BleSupervisor
+from gateway import ble_supervisor
+from gateway.ble_supervisor import BleSupervisor, _Session
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.payload import Origin
+from gateway.reading import Mode
 from gateway.settings import Device
 from gateway.standing import UNREADABLE_AFTER
 from gateway.store import Draft
@@ -144,6 +147,34 @@ async def test_a_cuff_of_which_no_record_can_be_read_is_shown_though_each_is_a_c
     link._values = [record()]
     await attending._attend()
     assert attending.standing.status.reason is None
+
+
+async def test_a_device_is_left_alone_for_as_long_as_its_row_says(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rested(Exception):
+        pass
+
+    rests: list[tuple[float, float]] = []
+
+    def rest(least: float, most: float) -> float:
+        rests.append((least, most))
+        raise Rested
+
+    monkeypatch.setattr("random.uniform", rest)
+    for rest_s, expected in ((0.0, ble_supervisor.REST_S), (30.0, 30.0)):
+        attending = supervisor(disk, Clock([lambda: True]), Link([record()]))
+        attending._model = replace(attending._model, session=replace(attending._model.session, rest_s=rest_s))
+        with pytest.raises(Rested):
+            await attending.run()
+        assert rests.pop() == (expected, expected)
+
+
+async def test_what_nobody_asked_for_is_refused(disk: Disk) -> None:
+    attending = supervisor(disk, Clock([lambda: True]), Link([]))
+    attending._take(
+        Value("49123040-aee8-11e1-a74d-0002a5d5c51b", b"\x08", 1.0), _Session(Mode.TEST, SpotChecks(SpotCheck()))
+    )
+    assert attending.standing.status.counts.rejected == {"unasked": 1}
+    assert disk.kept == []
 
 
 async def test_a_defect_in_one_record_takes_no_other_with_it(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
