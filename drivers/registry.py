@@ -40,7 +40,9 @@ _SERIAL = {
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",
+    "ble_body_composition": "drivers.ble.body_composition",
     "ble_thermometer": "drivers.ble.thermometer",
+    "ble_weight_scale": "drivers.ble.weight_scale",
 }
 
 

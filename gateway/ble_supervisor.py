@@ -20,7 +20,7 @@ from datetime import datetime, tzinfo
 from uuid import UUID
 
 from drivers import registry
-from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
+from drivers.ble.session import Act, Answer, Bond, Found, Hear, Read, Subscribe, Write, converse
 from drivers.contract import (
     Battery,
     CharacteristicCodec,
@@ -55,7 +55,13 @@ KEEPING_S = 5.0  # a disk that says nothing for so long hangs: the radio has oth
 REST_S = 1.0  # after a session: a device that goes on advertising is not connected again at once
 
 _NEEDS_A_PERSON = frozenset(
-    {LinkFault.PAIRING_REFUSED, LinkFault.BOND_LOST, LinkFault.DEVICE_REFUSED, LinkFault.NOT_THIS_MODEL}
+    {
+        LinkFault.PAIRING_REFUSED,
+        LinkFault.BOND_LOST,
+        LinkFault.DEVICE_REFUSED,
+        LinkFault.NOT_THIS_MODEL,
+        LinkFault.CONSENT_REFUSED,
+    }
 )
 _RADIO_FAULTS = frozenset(
     {
@@ -194,11 +200,12 @@ class BleSupervisor:
 
     async def _converse(self, link: GattLink, session: _Session) -> None:
         """Go through the model's steps. Raises LinkError."""
-        conversation = converse(self._model.session.steps, self._records, link.has, self._local_time)
+        speaking = self._model.session
+        conversation = converse(speaking.steps, self._records, link.has, self._local_time, speaking.consent)
         try:
             said = next(conversation)
             while True:
-                if isinstance(said, Bond | Read | Write | Subscribe):
+                if isinstance(said, Bond | Read | Write | Subscribe | Hear):
                     said = conversation.send(await _perform(link, said))
                 else:
                     await self._find(said, session)
@@ -220,7 +227,8 @@ class BleSupervisor:
         elif isinstance(found, ClockSetting):
             await self._frames.set(found, session.evidence.reading)
         else:
-            await self._frames.not_set()
+            if found.code == "clock_not_set":
+                await self._frames.not_set()
             self.standing.notice(found, session.mode)
 
     def _local_time(self) -> tuple[datetime, float] | None:
@@ -264,6 +272,10 @@ async def _perform(link: GattLink, act: Act) -> Answer:
             value = await link.read(act.characteristic)
         elif isinstance(act, Write):
             await link.write(act.characteristic, act.value)
+        elif isinstance(act, Hear):
+            heard = await link.next_value(act.within_s)
+            if heard is not None and heard.characteristic == act.characteristic:
+                value = heard.data
         else:
             await link.subscribe(act.characteristic)
     except DeviceRefused as error:
