@@ -13,7 +13,9 @@
    those of the next, and one of them alone would be half a reading, or the same one twice.
 3. Fat, weight and height are vitals. The rest are `modifiers`: what the scale worked out, and the impedance from which
    it did. No code system names them all (docs/decisions/0014).
-4. It carries no time of its own in practice, and is a reading of its own, beside that of the weight.
+4. More than 100 % of fat is another maker's frame: what a Mi scale sends on 2A9C has 13 bytes, as many as its first two
+   promise by chance, and the year stands where the fat would.
+5. It carries no time of its own in practice, and is a reading of its own, beside that of the weight.
 
 Source: Bluetooth SIG, Body Composition Service 1.0 and GATT Specification Supplement. Placeholders:
 KristianP26/ble-scale-sync#229. A frame of another maker under this number: oliexdev/openScale#392.
@@ -42,6 +44,7 @@ from drivers.models import Quirks
 
 _IMPERIAL, _DATE_TIME, _USER = 1, 2, 4
 _TENTH = Decimal("0.1")
+_ALL = 1000  # 100 %
 _PLAIN = {3: ("basal_metabolism", Decimal(1), "kJ"), 4: ("muscle_share", _TENTH, "%"), 9: ("impedance", _TENTH, "Ohm")}
 _MASSES = {5: "muscle_mass", 6: "fat_free_mass", 7: "soft_lean_mass", 8: "body_water_mass"}
 _WEIGHT, _HEIGHT, _MORE_PACKETS = 1 << 10, 1 << 11, 1 << 12
@@ -72,6 +75,8 @@ def decode_measurement(value: bytes, quirks: Quirks) -> Event:
     fat, weight = number(value[2:_FIXED]), count.get(_WEIGHT, 0)
     if UNSUCCESSFUL in (fat, weight):
         return Notice("measurement_failed", "the scale could not measure the body", value)
+    if fat > _ALL:
+        return Rejected("body_fat_above_100", value)
     if not fat and not weight:
         return Notice("placeholder", "the scale has no body composition to tell", value)
     worth = counts(quirks, imperial=bool(bits & _IMPERIAL))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from drivers.ble.session import (
     BATTERY,
-    DATE_TIME,
     CONSENT_S,
+    DATE_TIME,
     FIRMWARE,
     MAKER,
     MODEL,
@@ -48,6 +48,7 @@ SAID: Mapping[str, bytes] = {
     DATE_TIME: bytes.fromhex("ea070b160d0509"),  # 2026-11-22 13:05:09
 }
 NOW = datetime(2026, 11, 22, 13, 5, 30, 600_000)  # noqa: DTZ001 - a device's clock has no zone
+SITES = Consent(1, 4711)
 Said = list[Act | Found]
 
 
@@ -57,7 +58,7 @@ def talk(
     has: Collection[str] = ALL,
     local_time: LocalTime = lambda: (NOW, 50.0),
     records: Sequence[str] = ("2A35",),
-    consent: Consent | None = Consent(1, 4711),
+    consent: Consent | None = SITES,
 ) -> Said:
     """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds."""
     heard: Said = []
