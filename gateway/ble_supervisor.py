@@ -20,7 +20,7 @@ from datetime import datetime, tzinfo
 from uuid import UUID
 
 from drivers import registry
-from drivers.ble.session import Act, Answer, Bond, Found, Hear, Read, Subscribe, Write, converse
+from drivers.ble.session import Act, Answer, Await, Bond, Found, Read, Subscribe, Write, converse
 from drivers.contract import (
     Battery,
     CharacteristicCodec,
@@ -205,7 +205,7 @@ class BleSupervisor:
         try:
             said = next(conversation)
             while True:
-                if isinstance(said, Bond | Read | Write | Subscribe | Hear):
+                if isinstance(said, Bond | Read | Write | Subscribe | Await):
                     said = conversation.send(await _perform(link, said))
                 else:
                     await self._find(said, session)
@@ -272,7 +272,7 @@ async def _perform(link: GattLink, act: Act) -> Answer:
             value = await link.read(act.characteristic)
         elif isinstance(act, Write):
             await link.write(act.characteristic, act.value)
-        elif isinstance(act, Hear):
+        elif isinstance(act, Await):
             heard = await link.next_value(act.within_s)
             if heard is not None and heard.characteristic == act.characteristic:
                 value = heard.data

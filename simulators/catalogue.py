@@ -95,7 +95,14 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
 }
 
 
-BLE_MODELS = ("and-ua-651ble", "and-ut-201ble")
+BLE_MODELS = (
+    "and-ua-651ble",
+    "and-ut-201ble",
+    "and-uc-352ble",
+    "beurer-bf720",
+    "renpho-es-wbe28",
+    "detecto-icon",
+)
 
 
 def models() -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
-class Hear:
+class Await:
     """Wait for the next value of a characteristic that was subscribed; none within `within_s` seconds is b""."""
 
     characteristic: str
@@ -86,7 +86,7 @@ class Answer:
     refused: bool = False
 
 
-Act = Bond | Read | Write | Subscribe | Hear
+Act = Bond | Read | Write | Subscribe | Await
 Found = Identity | Battery | ClockReading | ClockSetting | Site | Notice
 Conversation = Generator[Act | Found, Answer, None]
 LocalTime = Callable[[], tuple[datetime, float] | None]
@@ -185,7 +185,7 @@ def _consent(consent: Consent | None) -> Conversation:
     asked = yield Write(user_data.CONTROL_POINT, user_data.encode_consent(consent))
     if asked.refused:
         raise DeviceRefused(LinkFault.CONSENT_REFUSED, _CONSENT_REFUSED)
-    answer = yield Hear(user_data.CONTROL_POINT, CONSENT_S)
+    answer = yield Await(user_data.CONTROL_POINT, CONSENT_S)
     event = user_data.decode_control_point(answer.value)
     if isinstance(event, Notice) and event.code == "consent_refused":
         raise DeviceRefused(LinkFault.CONSENT_REFUSED, _CONSENT_REFUSED)

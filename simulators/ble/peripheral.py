@@ -3,7 +3,8 @@
 1. One central at a time, and no advertising while it is connected, as with the cuffs and thermometers sold.
 2. It remembers one host. Whoever pairs last is that host.
 3. It carries the marker service: what a gateway reads on a real radio cannot pass for a patient's.
-4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold.
+4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold. With `is_open` it asks
+   for none: anybody may turn its measurement on.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ def indicated(uuid: int) -> Characteristic[bytes]:
     )
 
 
+def notified(uuid: int) -> Characteristic[bytes]:
+    """A characteristic that is only notified, never read."""
+    return Characteristic(UUID.from_16_bits(uuid), _Property.NOTIFY, _Allowed(0))
+
+
 def written(
     uuid: UUID,
     write: Callable[[bytes], None],
@@ -86,6 +92,7 @@ class Peripheral:
         measurement: Characteristic[bytes],
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
+        is_open: bool = False,
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
     ) -> None:
         """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
@@ -118,13 +125,14 @@ class Peripheral:
         )
         self._device.keystore = self._keys
         self._device.pairing_config_factory = self._pairing_config
-        # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
-        cccd = Descriptor(
-            GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
-            _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
-            self._device.gatt_server.make_descriptor_value(measurement),
-        )
-        measurement.descriptors = [cccd]
+        if not is_open:
+            # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
+            cccd = Descriptor(
+                GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+                _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
+                self._device.gatt_server.make_descriptor_value(measurement),
+            )
+            measurement.descriptors = [cccd]
         measurement.on(measurement.EVENT_SUBSCRIPTION, self._on_subscription)
         self._device.add_services([_marker(), *services])
         self._device.on(self._device.EVENT_CONNECTION, self._on_connection)
@@ -174,18 +182,27 @@ class Peripheral:
         await self._device.stop_advertising()
 
     async def indicate(self, connection: Connection, value: bytes) -> None:
-        """Send `value`; back when the host has confirmed it. BaseBumbleError or CancelledError if it cannot.
+        """Send `value`; back when the host has confirmed it, or at once where it is notified. BaseBumbleError or
+        CancelledError if it cannot.
 
         bumble sends nothing on a link that is lost, or to a host that has turned indications off, and says nothing of
         it: here it is asked before and after.
         """
         self._require(connection)
-        await self._device.indicate_subscriber(connection, self._measurement, value)
+        if self._measurement.properties & _Property.NOTIFY:
+            await self._device.notify_subscriber(connection, self._measurement, value)
+        else:
+            await self._device.indicate_subscriber(connection, self._measurement, value)
         self._require(connection)
 
     def _require(self, connection: Connection) -> None:
         if self.connection is not connection or not self._subscribed:
             raise InvalidStateError("nobody listens any more")
+
+    async def indicate_aside(self, characteristic: Characteristic[bytes], value: bytes) -> None:
+        """Send `value` on another characteristic than the measurement's, to a host that has turned it on."""
+        if self.connection is not None:
+            await self._device.indicate_subscriber(self.connection, characteristic, value)
 
     async def indicate_unheeded(self, connection: Connection, value: bytes) -> None:
         """Send `value` and wait for no confirmation."""
@@ -222,9 +239,9 @@ class Peripheral:
         connection.on(connection.EVENT_PAIRING, lambda _keys: self.journal.append("paired"))
         connection.on(connection.EVENT_PAIRING_FAILURE, lambda _reason: self.journal.append("pairing failed"))
 
-    def _on_subscription(self, connection: Connection, _notify: bool, indicate: bool) -> None:
-        self._subscribed = indicate
-        if indicate and self.on_subscribed is not None:
+    def _on_subscription(self, connection: Connection, notify: bool, indicate: bool) -> None:
+        self._subscribed = notify or indicate
+        if self._subscribed and self.on_subscribed is not None:
             self.run(self.on_subscribed(connection))
 
     async def _unheeded(self, connection: Connection, value: bytes) -> None:

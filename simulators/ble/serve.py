@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from decimal import Decimal, InvalidOperation
 
 from simulators.ble.and_device import AndDevice
 from simulators.ble.and_ua_651ble import AndUa651ble
+from simulators.ble.and_uc_352ble import AndUc352ble
 from simulators.ble.and_ut_201ble import AndUt201ble
+from simulators.ble.beurer_bf import BeurerBf
+from simulators.ble.detecto_icon import DetectoIcon
 from simulators.ble.faults import ble_fault_named
 from simulators.ble.profiles import float32, sfloat
+from simulators.ble.renpho_es_wbe28 import RenphoEsWbe28
+from simulators.ble.scale import Scale
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
 from simulators.ports.room import Room
@@ -22,10 +27,16 @@ from simulators.story import setting
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
-_Maker = type[AndUa651ble] | type[AndUt201ble]
+_WEIGHT_STEP = Decimal("0.05")  # each of the scales can say it
+
+_Maker = Callable[..., AndDevice | Scale]
 _MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
     "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
     "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
+    "and-uc-352ble": (AndUc352ble, "C8:1E:8E:00:06:01", ("body_weight",)),
+    "beurer-bf720": (BeurerBf, "C8:1E:8E:00:07:01", ("body_weight",)),
+    "renpho-es-wbe28": (RenphoEsWbe28, "C8:1E:8E:00:08:01", ("body_weight",)),
+    "detecto-icon": (DetectoIcon, "C8:1E:8E:00:09:01", ("body_weight",)),
 }
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
@@ -49,7 +60,8 @@ async def serve_ble(
 
     Without `dongle` it is on a simulated air: the first line is the environment for the gateway's process. `dongle` is
     a real controller, named as bumble names transports (`usb:0`). The last line is the device's address and name.
-    `settings` are KIND=VALUE (mmHg, /min, °C); what is not set is a patient's, from `seed`. `faults` happen each time.
+    `settings` are KIND=VALUE (mmHg, /min, °C, kg; a Detecto's pounds); what is not set is a patient's, from `seed`.
+    `faults` happen each time.
     ValueError for bad usage, in words for who typed it; RuntimeError or OSError if bus or dongle cannot be had.
     """
     make, usual_address, kinds = _MODELS[model]
@@ -66,7 +78,8 @@ async def serve_ble(
                 sys.stdout.write(f"{name}={value}\n")
         else:
             radio = await open_dongle(dongle)
-        device = await stack.enter_async_context(make(radio, at, standing=standing))
+        device = make(radio, at, standing=standing)
+        await stack.enter_async_context(device)
         sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
         sys.stdout.flush()
         # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
@@ -83,7 +96,7 @@ async def serve_ble(
 
 
 async def _measure_until(
-    stopped: asyncio.Event, device: AndDevice, patient: Patient, given: Mapping[str, Decimal], every_s: float
+    stopped: asyncio.Event, device: AndDevice | Scale, patient: Patient, given: Mapping[str, Decimal], every_s: float
 ) -> None:
     while not stopped.is_set():
         await _measure(device, patient, given)
@@ -93,7 +106,7 @@ async def _measure_until(
         patient.advance(every_s)
 
 
-async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
+async def _measure(device: AndDevice | Scale, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
     if isinstance(device, AndUa651ble):
         await device.measure(
@@ -103,6 +116,9 @@ async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Deci
         )
     elif isinstance(device, AndUt201ble):
         await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
+    elif isinstance(device, AndUc352ble | BeurerBf | RenphoEsWbe28 | DetectoIcon):
+        weight = round(Decimal(vitals.weight_kg) / _WEIGHT_STEP) * _WEIGHT_STEP
+        await device.measure(given.get("body_weight", weight))
 
 
 def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
@@ -115,6 +131,10 @@ def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
         number = Decimal("nan")
     if not number.is_finite():
         raise ValueError(f"{text!r}: {value!r} is no number")
+    if kind == "body_weight":
+        if number < 0 or number > 300 or number % _WEIGHT_STEP:
+            raise ValueError(f"{text!r}: a weight from 0 to 300, in steps of {_WEIGHT_STEP}")
+        return kind, number
     try:
         (float32 if kind == "body_temperature" else sfloat)(number)
     except ValueError as error:

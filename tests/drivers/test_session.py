@@ -22,9 +22,9 @@ from drivers.ble.session import (
     TEXT_LIMIT,
     Act,
     Answer,
+    Await,
     Bond,
     Found,
-    Hear,
     LocalTime,
     Read,
     Subscribe,
@@ -48,7 +48,7 @@ SAID: Mapping[str, bytes] = {
     DATE_TIME: bytes.fromhex("ea070b160d0509"),  # 2026-11-22 13:05:09
 }
 NOW = datetime(2026, 11, 22, 13, 5, 30, 600_000)  # noqa: DTZ001 - a device's clock has no zone
-SITES = Consent(1, 4711)
+OF_THE_SITE = Consent(1, 4711)
 Said = list[Act | Found]
 
 
@@ -58,7 +58,7 @@ def talk(
     has: Collection[str] = ALL,
     local_time: LocalTime = lambda: (NOW, 50.0),
     records: Sequence[str] = ("2A35",),
-    consent: Consent | None = SITES,
+    consent: Consent | None = OF_THE_SITE,
 ) -> Said:
     """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds."""
     heard: Said = []
@@ -72,8 +72,8 @@ def talk(
             return heard
         heard.append(act)
         answer = None
-        if isinstance(act, Bond | Read | Write | Subscribe | Hear):
-            value = said.get(act.characteristic, b"") if isinstance(act, Read | Hear) else b""
+        if isinstance(act, Bond | Read | Write | Subscribe | Await):
+            value = said.get(act.characteristic, b"") if isinstance(act, Read | Await) else b""
             refused = value is None or (isinstance(act, Write) and said.get("write", b"") is None)
             answer = Answer(clock, clock + 2.0, value or b"", refused)
             clock += 10.0
@@ -142,7 +142,7 @@ def test_consent_is_asked_for_and_answered_before_any_record_is() -> None:
     assert said == [
         Subscribe("2A9F"),
         Write("2A9F", bytes.fromhex("02016712")),
-        Hear("2A9F", CONSENT_S),
+        Await("2A9F", CONSENT_S),
         Subscribe("2A9D"),
     ]
     assert "6712" not in repr(said)
