@@ -57,6 +57,10 @@ def load(path: Path) -> Loaded:
     names = model_names(models_dir)
     models, elsewhere = _models(report, names, models_dir)
     config_rules.check(report, names, models, paths)
+    devices = report.root.children.get("devices")
+    for index, device in enumerate(devices.children.values() if devices else ()):
+        if (consent := _named(text_of(device, "consent_file"), "consent_file", folder)) is not None:
+            config_rules.named_file(report, ("devices", index, "consent_file"), consent)
     elsewhere += _data_files(report, models_dir, ranges)
 
     problems = (*sorted(report.problems, key=lambda p: (p.line, p.column, p.path)), *elsewhere)

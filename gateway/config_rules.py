@@ -40,7 +40,7 @@ def check(report: Report, names: list[str], models: Mapping[str, DeviceModel], p
     if isinstance(root.data.get("broker"), dict):
         _broker(report, root.children["broker"])
     for key, path in paths.items():
-        _named_file(report, ("broker", key), path)
+        named_file(report, ("broker", key), path)
     if isinstance(root.data.get("devices"), list):
         for index, device in enumerate(root.children["devices"].children.values()):
             if isinstance(device.data, dict):
@@ -100,7 +100,8 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def _named_file(report: Report, path: yaml_places.Path, file: Path) -> None:
+def named_file(report: Report, path: yaml_places.Path, file: Path) -> None:
+    """Warn of a named file that is not there."""
     try:
         there = file.is_file()
     except (OSError, ValueError):
