@@ -111,7 +111,7 @@ def test_pounds_and_inches() -> None:
     }
 
 
-# KristianP26/ble-scale-sync, tests/scales/beurer-bf720.test.ts: of a BF788, issue 229.
+# KristianP26/ble-scale-sync, tests/scales/beurer-bf720.test.ts: of a BF788 (#229).
 
 
 def test_a_placeholder_is_no_reading() -> None:

@@ -142,6 +142,12 @@ def test_a_time_whose_year_is_not_known_is_none() -> None:
     assert decode("02b036e7070d190e1e2d") == Rejected("invalid_date_time", bytes.fromhex("02b036e7070d190e1e2d"))
 
 
+@pytest.mark.parametrize("value", ["", "0001", "00b03600", "02b036e7070c190e1e", "0cb03605f500d60600", "08b036f500d6"])
+@pytest.mark.parametrize("quirks", [Quirks(), RENPHO, DETECTO], ids=["standard", "renpho", "detecto"])
+def test_another_length_than_the_flags_promise_is_refused(value: str, quirks: Quirks) -> None:
+    assert decode(value, quirks) == Rejected("length", bytes.fromhex(value))
+
+
 def test_reserved_bits_mean_nothing() -> None:
     assert numbers(sample_of("f0b036")) == numbers(sample_of("00b036"))
 
