@@ -23,7 +23,7 @@ from simulators.ble.clock import DeviceClock
 from simulators.ble.detecto_icon import DetectoIcon
 from simulators.ble.faults import BleFault
 from simulators.ble.renpho_es_wbe28 import RenphoEsWbe28
-from simulators.ble.scale import Scale, ScaleModel
+from simulators.ble.scale import ScaleModel
 
 PATIENCE_S = 30.0
 ADDRESS = "C8:1E:8E:00:09:01"
@@ -302,8 +302,3 @@ async def test_two_scales_of_one_room_at_once(corner: Any, exam_room: Any) -> No
         readings = await corner.arrive(2)
         assert {payload["device"]["id"] for payload in readings} == {"scale", "second"}
         await exam_room.stop()
-
-
-def test_a_scale_is_no_abstract_thing() -> None:
-    assert {make.model.maker for make in (BeurerBf, RenphoEsWbe28, DetectoIcon)} == {"Beurer", "RENPHO", "Detecto"}
-    assert all(issubclass(make, Scale) for make in (BeurerBf, RenphoEsWbe28, DetectoIcon))
