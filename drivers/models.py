@@ -52,7 +52,7 @@ SensorNotice = Literal[
 ]
 
 # What is said to a Bluetooth device, in order (drivers/ble/session.py).
-SessionStep = Literal["bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe"]
+SessionStep = Literal["bond", "information", "battery", "site", "read_clock", "set_clock", "consent", "subscribe"]
 
 Evidence = Literal["manual", "capture", "independent-test", "derived", "hardware"]
 
@@ -129,10 +129,25 @@ class Polling:
 
 
 @dataclass(frozen=True, slots=True)
+class Consent:
+    """A slot of a scale's memory and the code that opens it. The code is never shown."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    user: int
+    code: int = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.user not in range(255) or self.code not in range(10_000):
+            raise ValueError("user is a number from 0 to 254, the consent code one from 0 to 9999")
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """How a Bluetooth device is spoken to: `steps` in order, and how long it may then be silent before we hang up.
 
     `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
+    `consent`: what the step of that name says where all devices of this model want the same; else the site says it.
     `records`: the characteristics to subscribe to, where its driver knows several; left out, all of them. A stream or
     records, never both: one finger would be two readings (docs/decisions/0015).
     `rest_s`: how long it is left alone after a session, where a second is too little: one that keeps its records and
@@ -143,6 +158,7 @@ class Session:
 
     steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
     silence_s: float = 20.0
+    consent: Consent | None = None
     records: tuple[str, ...] = ()
     rest_s: float = 0.0
 
@@ -195,7 +211,11 @@ class Quirks:
 
     `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
     height may be garbage, so height and BMI are left out. `unit`: what a frame is in that does not say it (UCUM);
-    where the row says `unit: pinned`, the gateway's YAML says it. `eeprom`: the memory of an Omron cuff.
+    where the row says `unit: pinned`, the gateway's YAML says it. `eeprom`: the memory of an Omron cuff. Of Bluetooth
+    scales: `kg_step`, `lb_step`: what one count of a mass is worth; null: no source tells, and a weight in that unit is
+    refused. `below_zero_bit`: bit 4 of a weight says that less than nothing is on the scale. `composition_unread`: its
+    body composition is laid out otherwise than its flags say, and is told but not read. `user_profile`: height, BMI and
+    body fat are worked out from the person in the scale's memory, whoever stands on it.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -204,6 +224,11 @@ class Quirks:
     trust_height: bool = True
     unit: str | None = None
     eeprom: Eeprom = field(default_factory=Eeprom)
+    kg_step: Decimal | None = Decimal("0.005")
+    lb_step: Decimal | None = Decimal("0.01")
+    below_zero_bit: bool = False
+    composition_unread: bool = False
+    user_profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,11 @@ _SERIAL = {
 }
 _BLE = {
     "ble_blood_pressure": "drivers.ble.blood_pressure",
+    "ble_body_composition": "drivers.ble.body_composition",
     "ble_heart_rate": "drivers.ble.heart_rate",
     "ble_pulse_oximeter": "drivers.ble.pulse_oximeter",
     "ble_thermometer": "drivers.ble.thermometer",
+    "ble_weight_scale": "drivers.ble.weight_scale",
 }
 # Questions and answers of a vendor's own: a module has a codec of what is read, and the conversation that reads it.
 _VENDOR = {

@@ -75,7 +75,13 @@ KEEPING_S = 5.0  # a disk that says nothing for so long hangs: the radio has oth
 REST_S = 1.0  # after a session: a device that goes on advertising is not connected again at once
 
 _NEEDS_A_PERSON = frozenset(
-    {LinkFault.PAIRING_REFUSED, LinkFault.BOND_LOST, LinkFault.DEVICE_REFUSED, LinkFault.NOT_THIS_MODEL}
+    {
+        LinkFault.PAIRING_REFUSED,
+        LinkFault.BOND_LOST,
+        LinkFault.DEVICE_REFUSED,
+        LinkFault.NOT_THIS_MODEL,
+        LinkFault.CONSENT_REFUSED,
+    }
 )
 _RADIO_FAULTS = frozenset(
     {
@@ -270,9 +276,9 @@ class BleSupervisor:
 
     async def _converse(self, link: GattLink, session: _Session) -> None:
         """Go through the model's steps, then what its vendor's own protocol says, if it has one. Raises LinkError."""
-        await self._go_through(
-            converse(self._model.session.steps, self._records, link.has, self._local_time), link, session
-        )
+        how = self._model.session
+        steps = converse(how.steps, self._records, link.has, self._local_time, consent=how.consent)
+        await self._go_through(steps, link, session)
         await self._go_through(registry.conversation(self._model, link.has), link, session)
 
     async def _go_through(self, conversation: VendorConversation, link: GattLink, session: _Session) -> None:
@@ -280,7 +286,7 @@ class BleSupervisor:
         try:
             said = next(conversation)
             while True:
-                if isinstance(said, Bond | Read | Write | Subscribe | Hear):
+                if isinstance(said, Act):
                     said = conversation.send(await self._do(link, said))
                     continue
                 if isinstance(said, Sample | Rejected):

@@ -83,6 +83,9 @@ UNITS: dict[str, Unit] = {
     "[in_i]": Unit("cm", Fraction("2.54")),
     "kg/m2": Unit("kg/m2"),
     "%": Unit("%"),
+    # Of modifiers alone: what a scale works out of a body has no kind of vital (docs/decisions/0014).
+    "kJ": Unit("kJ"),
+    "Ohm": Unit("Ohm"),
 }
 
 # The device itself doubts what it measured: every value of the reading is questionable, the flag is the reason.
@@ -112,8 +115,12 @@ CARRIED_FLAGS = (
         "single_packet",
         "possible_repeat",
         "seconds_clamped",
+        "user_profile",
     }
 )
+
+# Worked out from the person in the scale's memory where the flag `user_profile` stands: perhaps not who stood on it.
+OF_A_PROFILE = frozenset({"body_height", "bmi", "body_fat"})
 
 # A device at its work says these all day. Every other notice (measurement_failed, overload, underload, low_battery,
 # body_movement, syntax_error, …) goes to the event topic, one that is not known here too: rather told than hidden.
@@ -124,6 +131,8 @@ PROGRESS_NOTICES = frozenset(
         *("measuring", "feature", "temperature_type"),
         *("acknowledged", "none_yet", "no_data", "old_record", "companion", "header", "trend"),
         *("no_final_temperature", "record_time", "sensor_alarm", "empty_slot"),
+        *("placeholder", "composition_not_read", "consent", "consent_accepted", "user_control"),
+        *("date_of_birth", "gender", "user_height", "database_change_increment"),
         *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )

@@ -6,24 +6,28 @@
    is left out: what is known of a device never depends on what it does not say.
 3. The clock is read before it is set. What it showed is the only evidence for the age of its records: it is kept with
    the instant in the middle between question and answer.
-4. The clock is the only thing that is ever written, and only while the host knows the time.
-5. Subscribing is the last step: from then on records come. A vendor's protocol that must be asked comes after it, as a
-   conversation of its own (registry.conversation), of the same acts.
+4. The clock is the only thing that is ever set, and only while the host knows the time. Consent opens a slot of a
+   scale's memory and changes nothing.
+5. Subscribing is the last step: from then on records come. A scale that has refused consent is not asked for any. A
+   vendor's protocol that must be asked comes after it, as a conversation of its own (registry.conversation), of the
+   same acts.
 
 Sources: Bluetooth GATT Specification Supplement (2A08, 2A19, 2A24 to 2A29). The order for A&D: obniz/obniz-parts,
-ua651ble; andengineering/AndroidSampleCode#1.
+ua651ble; andengineering/AndroidSampleCode#1. Consent: KristianP26/ble-scale-sync, src/scales/renpho.ts and
+beurer-bf720.ts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from drivers.ble import date_time
+from drivers.ble import date_time, user_data
 from drivers.ble.thermometer import decode_type
 from drivers.contract import Battery, ClockReading, ClockSetting, Event, Identity, Notice, Site
-from drivers.models import SessionStep
+from drivers.errors import DeviceRefused, LinkFault
+from drivers.models import Consent, SessionStep
 
 MAKER, MODEL, SERIAL, FIRMWARE = "2A29", "2A24", "2A25", "2A26"
 BATTERY, DATE_TIME, TEMPERATURE_TYPE = "2A19", "2A08", "2A1D"
@@ -33,6 +37,11 @@ _RESOLUTION_S = 1.0  # Date Time counts seconds
 _HALF_A_SECOND = timedelta(seconds=0.5)
 CLOCK_NOT_SET = "clock_not_set"
 _CLOCK_REFUSED = Notice(CLOCK_NOT_SET, "the device does not let its clock be set: set it by hand")
+CONSENT_S = 5.0  # a scale's word on a consent code
+_CONSENT_REFUSED = (
+    "the scale refuses this user or consent code: look at user and consent_file; new batteries may have wiped its users"
+)
+_NO_WORD = Notice("consent_unanswered", "the scale did not say whether it knows user and consent code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Write:
     """Write a characteristic, with response."""
 
     characteristic: str
-    value: bytes
+    value: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,18 @@ LocalTime = Callable[[], tuple[datetime, float] | None]
 
 
 def converse(
-    steps: Iterable[SessionStep], records: Collection[str], has: Collection[str], local_time: LocalTime
+    steps: Iterable[SessionStep],
+    records: Sequence[str],
+    has: Collection[str],
+    local_time: LocalTime,
+    *,
+    consent: Consent | None = None,
 ) -> Conversation:
     """Go through `steps`; `records` are the characteristics that bring measurements, `has` all that the device has.
 
-    `local_time` answers what the device's clock should show, without a zone, and the monotonic instant at which; None
-    while nobody knows. Its Notices say what the device did not let us do.
+    The first of `records` must be there, the others may. `local_time` answers what the device's clock should show,
+    without a zone, and the monotonic instant at which; None while nobody knows. Its Notices say what the device did not
+    let us do. Raises DeviceRefused where the device refuses `consent`.
     """
     for step in steps:
         if step == "bond":
@@ -109,9 +124,12 @@ def converse(
             yield from _read_clock(has)
         elif step == "set_clock":
             yield from _set_clock(has, local_time)
+        elif step == "consent":
+            yield from _consent(consent)
         else:
             for characteristic in records:
-                yield Subscribe(characteristic)
+                if characteristic in has or characteristic == records[0]:
+                    yield Subscribe(characteristic)
 
 
 def _information(has: Collection[str]) -> Conversation:
@@ -163,6 +181,22 @@ def _site(has: Collection[str]) -> Conversation:
         told = decode_type(answer.value)
         if isinstance(told, Notice) and told.detail:
             yield Site(told.detail)
+
+
+def _consent(consent: Consent | None) -> Conversation:
+    """Ask for the slot. A model with this step has the control point: that it is missing is no reason to go on."""
+    if consent is None:
+        return
+    yield Subscribe(user_data.CONTROL_POINT)
+    asked = yield Write(user_data.CONTROL_POINT, user_data.encode_consent(consent))
+    if asked.refused:
+        raise DeviceRefused(LinkFault.CONSENT_REFUSED, _CONSENT_REFUSED)
+    answer = yield Hear(user_data.CONTROL_POINT, CONSENT_S)
+    event = user_data.decode_control_point(answer.value)
+    if isinstance(event, Notice) and event.code == "consent_refused":
+        raise DeviceRefused(LinkFault.CONSENT_REFUSED, _CONSENT_REFUSED)
+    if not isinstance(event, Notice) or event.code != "consent_accepted":
+        yield _NO_WORD
 
 
 def text(value: bytes) -> str | None:

@@ -19,6 +19,10 @@ DEVICE_INFORMATION = 0x180A
 BATTERY = 0x180F
 BLOOD_PRESSURE = 0x1810
 PULSE_OXIMETER = 0x1822
+CURRENT_TIME = 0x1805
+BODY_COMPOSITION = 0x181B
+USER_DATA = 0x181C
+WEIGHT_SCALE = 0x181D
 DATE_TIME = 0x2A08
 BATTERY_LEVEL = 0x2A19
 TEMPERATURE_MEASUREMENT = 0x2A1C
@@ -29,9 +33,15 @@ MANUFACTURER_NAME = 0x2A29
 BLOOD_PRESSURE_MEASUREMENT = 0x2A35
 HEART_RATE_MEASUREMENT = 0x2A37
 BLOOD_PRESSURE_FEATURE = 0x2A49
+CURRENT_TIME_NOW = 0x2A2B
 PLX_SPOT_CHECK = 0x2A5E
 PLX_CONTINUOUS = 0x2A5F
 PLX_FEATURES = 0x2A60
+BODY_COMPOSITION_FEATURE = 0x2A9B
+BODY_COMPOSITION_MEASUREMENT = 0x2A9C
+WEIGHT_MEASUREMENT = 0x2A9D
+WEIGHT_SCALE_FEATURE = 0x2A9E
+USER_CONTROL_POINT = 0x2A9F
 
 
 class BloodPressureStatus(IntFlag):
@@ -136,6 +146,63 @@ def temperature_measurement(
             bytes([site]) if site is not None else b"",
         )
     )
+
+
+def weight_measurement(
+    weight: Decimal | None,
+    *,
+    step: Decimal,
+    pounds: bool = False,
+    taken: datetime | None = None,
+    user: int | None = None,
+    bmi_and_height: tuple[int, int] | None = None,
+    reserved: int = 0,
+) -> bytes:
+    """Weight Measurement, 2A9D; None: unsuccessful. One count is worth `step`; `bmi_and_height` are counts.
+
+    ValueError if the weight lies between two counts, or has too many.
+    """
+    flags = (
+        pounds << 0 | (taken is not None) << 1 | (user is not None) << 2 | (bmi_and_height is not None) << 3 | reserved
+    )
+    return b"".join(
+        (
+            struct.pack("<BH", flags, 0xFFFF if weight is None else _counted(weight, step)),
+            date_time(taken) if taken is not None else b"",
+            bytes([user]) if user is not None else b"",
+            struct.pack("<HH", *bmi_and_height) if bmi_and_height is not None else b"",
+        )
+    )
+
+
+def body_composition_measurement(
+    body_fat: int, *fields: tuple[int, int], taken: datetime | None = None, user: int | None = None
+) -> bytes:
+    """Body Composition Measurement, 2A9C, metric: `body_fat` in tenths of a per cent, 0xFFFF unsuccessful.
+
+    `fields`: the bit of the flags (3 to 11, rising) and the counts of each.
+    """
+    flags = (taken is not None) << 1 | (user is not None) << 2 | sum(1 << bit for bit, _ in fields)
+    return b"".join(
+        (
+            struct.pack("<HH", flags, body_fat),
+            date_time(taken) if taken is not None else b"",
+            bytes([user]) if user is not None else b"",
+            *(struct.pack("<H", count) for _, count in fields),
+        )
+    )
+
+
+def current_time(when: datetime) -> bytes:
+    """Current Time, 2A2B, 10 bytes: no fractions, no reason."""
+    return date_time(when) + bytes([when.isoweekday(), 0, 0])
+
+
+def _counted(value: Decimal, step: Decimal) -> int:
+    counts = value / step
+    if counts != counts.to_integral_value() or not 0 <= counts < 0xFFFF:
+        raise ValueError(f"{value} is no weight in steps of {step} that 16 bits hold")
+    return int(counts)
 
 
 def _scaled(value: Decimal | None, *, exponent_bits: int, mantissa_bits: int) -> bytes:

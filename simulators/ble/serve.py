@@ -12,14 +12,19 @@ from functools import partial
 
 from simulators.ble.and_device import AndDevice
 from simulators.ble.and_ua_651ble import AndUa651ble
+from simulators.ble.and_uc_352ble import AndUc352ble
 from simulators.ble.and_ut_201ble import AndUt201ble
+from simulators.ble.beurer_bf import BeurerBf
 from simulators.ble.choicemmed import ChoicemmedOximeter
+from simulators.ble.detecto_icon import DetectoIcon
 from simulators.ble.faults import ble_fault_named
 from simulators.ble.masimo_mightysat import MightySat
 from simulators.ble.omron_cuff import OmronCuff
 from simulators.ble.open_device import OpenDevice
 from simulators.ble.polar import PolarStrap
 from simulators.ble.profiles import float32, sfloat
+from simulators.ble.renpho_es_wbe28 import RenphoEsWbe28
+from simulators.ble.scale import Scale
 from simulators.ble.taidoc_meter import TaidocBleMeter
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
@@ -29,8 +34,10 @@ from simulators.story import setting
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
-_Device = AndDevice | OpenDevice | OmronCuff | TaidocBleMeter
-_CUFF, _THERMOMETER = ("systolic", "diastolic", "pulse_rate"), ("body_temperature",)
+_WEIGHT_STEP = Decimal("0.05")  # each of the scales can say it
+
+_Device = AndDevice | Scale | OpenDevice | OmronCuff | TaidocBleMeter
+_CUFF, _THERMOMETER, _SCALE = ("systolic", "diastolic", "pulse_rate"), ("body_temperature",), ("body_weight",)
 _OXIMETER, _STRAP = ("oxygen_saturation", "pulse_rate"), ("heart_rate",)
 _MODELS: Mapping[str, tuple[Callable[..., _Device], str, tuple[str, ...]]] = {
     "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", _CUFF),
@@ -39,12 +46,16 @@ _MODELS: Mapping[str, tuple[Callable[..., _Device], str, tuple[str, ...]]] = {
     "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", _OXIMETER),
     "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", _STRAP),
     "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", _STRAP),
-    "omron-hem-7142t2": (partial(OmronCuff, "HEM-7142T2"), "C8:1E:8E:00:06:01", _CUFF),
-    "omron-hem-7144t2": (partial(OmronCuff, "HEM-7144T2"), "C8:1E:8E:00:06:02", _CUFF),
-    "omron-hem-7155t": (partial(OmronCuff, "HEM-7155T"), "C8:1E:8E:00:06:03", _CUFF),
-    "omron-hem-7600t": (partial(OmronCuff, "HEM-7600T"), "C8:1E:8E:00:06:04", _CUFF),
-    "fora-d40-ble": (partial(TaidocBleMeter, "D40"), "C8:1E:8E:00:07:01", _CUFF),
-    "fora-ir42-ble": (partial(TaidocBleMeter, "IR42"), "C8:1E:8E:00:07:02", _THERMOMETER),
+    "and-uc-352ble": (AndUc352ble, "C8:1E:8E:00:06:01", _SCALE),
+    "beurer-bf720": (BeurerBf, "C8:1E:8E:00:07:01", _SCALE),
+    "renpho-es-wbe28": (RenphoEsWbe28, "C8:1E:8E:00:08:01", _SCALE),
+    "detecto-icon": (DetectoIcon, "C8:1E:8E:00:09:01", _SCALE),
+    "omron-hem-7142t2": (partial(OmronCuff, "HEM-7142T2"), "C8:1E:8E:00:0A:01", _CUFF),
+    "omron-hem-7144t2": (partial(OmronCuff, "HEM-7144T2"), "C8:1E:8E:00:0A:02", _CUFF),
+    "omron-hem-7155t": (partial(OmronCuff, "HEM-7155T"), "C8:1E:8E:00:0A:03", _CUFF),
+    "omron-hem-7600t": (partial(OmronCuff, "HEM-7600T"), "C8:1E:8E:00:0A:04", _CUFF),
+    "fora-d40-ble": (partial(TaidocBleMeter, "D40"), "C8:1E:8E:00:0B:01", _CUFF),
+    "fora-ir42-ble": (partial(TaidocBleMeter, "IR42"), "C8:1E:8E:00:0B:02", _THERMOMETER),
 }
 _OF_A_BYTE = ("omron", "fora")  # what these keep of a cuff's number is a byte
 _HIGHEST, _LOWEST_SYSTOLIC = 250, 25
@@ -70,7 +81,8 @@ async def serve_ble(
 
     Without `dongle` it is on a simulated air: the first line is the environment for the gateway's process. `dongle` is
     a real controller, named as bumble names transports (`usb:0`). The last line is the device's address and name.
-    `settings` are KIND=VALUE (mmHg, /min, °C); what is not set is a patient's, from `seed`. `faults` happen each time.
+    `settings` are KIND=VALUE (mmHg, /min, °C, kg; a Detecto's pounds); what is not set is a patient's, from `seed`.
+    `faults` happen each time.
     ValueError for bad usage, in words for who typed it; RuntimeError or OSError if bus or dongle cannot be had.
     """
     make, usual_address, kinds = _MODELS[model]
@@ -138,6 +150,9 @@ async def _measure(device: _Device, patient: Patient, given: Mapping[str, Decima
         await device.measure(int(given.get("oxygen_saturation", round(vitals.spo2))), pulse)
     elif isinstance(device, PolarStrap):
         await device.measure(int(given.get("heart_rate", round(vitals.pulse))))
+    elif isinstance(device, AndUc352ble | BeurerBf | RenphoEsWbe28 | DetectoIcon):
+        weight = round(Decimal(vitals.weight_kg) / _WEIGHT_STEP) * _WEIGHT_STEP
+        await device.measure(given.get("body_weight", weight))
 
 
 def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
@@ -150,6 +165,10 @@ def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
         number = Decimal("nan")
     if not number.is_finite():
         raise ValueError(f"{text!r}: {value!r} is no number")
+    if kind == "body_weight":
+        if number < 0 or number > 300 or number % _WEIGHT_STEP:
+            raise ValueError(f"{text!r}: a weight from 0 to 300, in steps of {_WEIGHT_STEP}")
+        return kind, number
     try:
         (float32 if kind == "body_temperature" else sfloat)(number)
     except ValueError as error:

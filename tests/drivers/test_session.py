@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from drivers.ble.session import (
     BATTERY,
+    CONSENT_S,
     DATE_TIME,
     FIRMWARE,
     MAKER,
@@ -23,6 +24,7 @@ from drivers.ble.session import (
     Answer,
     Bond,
     Found,
+    Hear,
     LocalTime,
     Read,
     Subscribe,
@@ -31,7 +33,8 @@ from drivers.ble.session import (
     text,
 )
 from drivers.contract import Battery, ClockReading, ClockSetting, Identity, Notice, Site
-from drivers.models import SessionStep
+from drivers.errors import DeviceRefused, LinkFault
+from drivers.models import Consent, SessionStep
 
 A_AND_D: tuple[SessionStep, ...] = ("bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe")
 ALL = frozenset({MAKER, MODEL, SERIAL, FIRMWARE, BATTERY, DATE_TIME, TEMPERATURE_TYPE, "2A35"})
@@ -45,6 +48,7 @@ SAID: Mapping[str, bytes] = {
     DATE_TIME: bytes.fromhex("ea070b160d0509"),  # 2026-11-22 13:05:09
 }
 NOW = datetime(2026, 11, 22, 13, 5, 30, 600_000)  # noqa: DTZ001 - a device's clock has no zone
+OF_THE_SITE = Consent(1, 4711)
 Said = list[Act | Found]
 
 
@@ -53,11 +57,12 @@ def talk(
     said: Mapping[str, bytes | None] = SAID,
     has: Collection[str] = ALL,
     local_time: LocalTime = lambda: (NOW, 50.0),
-    records: Collection[str] = ("2A35",),
+    records: Sequence[str] = ("2A35",),
+    consent: Consent | None = OF_THE_SITE,
 ) -> Said:
     """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds."""
     heard: Said = []
-    conversation = converse(steps, records, has, local_time)
+    conversation = converse(steps, records, has, local_time, consent=consent)
     clock = 100.0
     answer: Answer | None = None
     while True:
@@ -67,8 +72,8 @@ def talk(
             return heard
         heard.append(act)
         answer = None
-        if isinstance(act, Bond | Read | Write | Subscribe):
-            value = said.get(act.characteristic, b"") if isinstance(act, Read) else b""
+        if isinstance(act, Bond | Read | Write | Subscribe | Hear):
+            value = said.get(act.characteristic, b"") if isinstance(act, Read | Hear) else b""
             refused = value is None or (isinstance(act, Write) and said.get("write", b"") is None)
             answer = Answer(clock, clock + 2.0, value or b"", refused)
             clock += 10.0
@@ -120,7 +125,59 @@ def test_what_the_device_does_not_have_is_not_asked_for(has: frozenset[str]) -> 
 
 
 def test_each_characteristic_that_brings_records_is_subscribed() -> None:
-    assert talk(("subscribe",), records=("2A35", "2A1C")) == [Subscribe("2A35"), Subscribe("2A1C")]
+    both = {"2A35", "2A1C"}
+    assert talk(("subscribe",), records=("2A35", "2A1C"), has=both) == [Subscribe("2A35"), Subscribe("2A1C")]
+
+
+def test_of_what_brings_records_only_the_first_must_be_there() -> None:
+    assert talk(("subscribe",), records=("2A9D", "2A9C"), has={"2A9D"}) == [Subscribe("2A9D")]
+    assert talk(("subscribe",), records=("2A9D", "2A9C"), has=()) == [Subscribe("2A9D")]
+
+
+# ---- consent ---------------------------------------------------------------------------------------------------------
+
+
+def test_consent_is_asked_for_and_answered_before_any_record_is() -> None:
+    said = talk(("consent", "subscribe"), said={"2A9F": bytes.fromhex("200201")}, records=("2A9D",), has={"2A9D"})
+    assert said == [
+        Subscribe("2A9F"),
+        Write("2A9F", bytes.fromhex("02016712")),
+        Hear("2A9F", CONSENT_S),
+        Subscribe("2A9D"),
+    ]
+    assert "6712" not in repr(said)
+    assert "g\\x12" not in repr(said)
+
+
+def test_what_the_maker_of_the_renpho_writes() -> None:
+    said = talk(("consent",), consent=Consent(170, 9999))
+    assert Write("2A9F", bytes.fromhex("02aa0f27")) in said
+
+
+@pytest.mark.parametrize("answer", ["200205", "200204", "2002ff"])
+def test_a_refused_consent_ends_the_session_and_says_what_to_do(answer: str) -> None:
+    with pytest.raises(DeviceRefused, match="consent_file") as refused:
+        talk(("consent", "subscribe"), said={"2A9F": bytes.fromhex(answer)})
+    assert refused.value.fault is LinkFault.CONSENT_REFUSED
+    assert "4711" not in str(refused.value)
+
+
+def test_a_control_point_that_takes_no_request_has_refused() -> None:
+    with pytest.raises(DeviceRefused):
+        talk(("consent", "subscribe"), said={"write": None})
+
+
+@pytest.mark.parametrize("answer", ["", "20", "200101", "ff"])
+def test_a_scale_that_says_nothing_to_consent_is_told_and_asked_on(answer: str) -> None:
+    said = talk(("consent", "subscribe"), said={"2A9F": bytes.fromhex(answer)})
+    notice = the_only(Notice, said)
+    assert isinstance(notice, Notice)
+    assert notice.code == "consent_unanswered"
+    assert said[-1] == Subscribe("2A35")
+
+
+def test_without_a_code_nothing_is_asked() -> None:
+    assert talk(("consent", "subscribe"), consent=None) == [Subscribe("2A35")]
 
 
 def test_what_brings_records_is_asked_for_though_it_is_not_there() -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from drivers.ble import date_time
 from drivers.links.bluetooth import Value
+from drivers.models import SpotCheck
+from drivers.spot_check import SpotChecks
 from gateway import ble_supervisor
 from gateway.ble_supervisor import BleSupervisor, _Session
 from gateway.catalogue import load_model, load_ranges
