@@ -8,7 +8,7 @@
 2. A temperature that is no number is a notice. One that still rises (2A1E) is never a vital.
 3. The type says where on the body. 0 and what is reserved are seen in practice: the site is then not said, and the
    temperature stands.
-4. Some advertise a temperature as service data 1809: a FLOAT alone, in degrees Celsius, without a word of when or where.
+4. Some advertise a temperature as service data 1809: a FLOAT alone, in degrees Celsius.
 
 Sources: Bluetooth SIG, Health Thermometer Service 1.0 and GATT Specification Supplement (Temperature Type). What is
 advertised, which no specification has: an owner's capture of a FreeTec PX-1737, devpeace.com thread 25713995.
