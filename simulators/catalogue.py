@@ -95,7 +95,29 @@ _MODELS: dict[str, Callable[[int], SerialDevice]] = {
 }
 
 
-BLE_MODELS = ("and-ua-651ble", "and-ut-201ble")
+BLE_MODELS = (
+    "and-ua-651ble",
+    "and-ut-201ble",
+    "omron-hem-9200t",
+    "omron-bp5150",
+    "omron-bp5250",
+    "omron-bp7000",
+    "omron-evolv",
+    "omron-x4-smart",
+    "omron-x2-smart-plus",
+    "omron-mc-6810t2",
+    "beurer-bm48",
+    "beurer-bm59",
+    "beurer-bm85",
+    "beurer-elite900",
+    "beurer-bm57",
+    "beurer-ft95",
+    "fora-ir20",
+    "grx-td-1241",
+    "soehnle-connect-300",
+    "soehnle-connect-400",
+    "sanitas-sbm69",
+)
 
 
 def models() -> tuple[str, ...]:

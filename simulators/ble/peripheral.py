@@ -86,16 +86,20 @@ class Peripheral:
         measurement: Characteristic[bytes],
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
+        bonds: bool = True,
+        manufacturer_data: bytes = b"",
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
     ) -> None:
         """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
 
-        `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already.
+        `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already. `bonds`:
+        whether it wants a bond before it indicates.
         """
         self.name = name
         self.address = address
         self.journal: list[str] = []
         self.on_subscribed: Callable[[Connection], Coroutine[Any, Any, None]] | None = None
+        self.on_unsubscribed: Callable[[], None] | None = None
         self._radio = radio
         self._measurement = measurement
         self._pairing_allowed = pairing_allowed
@@ -109,7 +113,7 @@ class Peripheral:
             DeviceConfiguration(
                 name=name,
                 address=hci.Address(address, hci.Address.RANDOM_DEVICE_ADDRESS),
-                advertising_data=_advertising_data(name, advertised),
+                advertising_data=_advertising_data(name, advertised, manufacturer_data),
                 advertising_interval_min=advertising_interval_ms,
                 advertising_interval_max=advertising_interval_ms,
             ),
@@ -121,7 +125,7 @@ class Peripheral:
         # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
         cccd = Descriptor(
             GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
-            _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
+            _Allowed.READABLE | _Allowed.WRITEABLE | (_Allowed.WRITE_REQUIRES_ENCRYPTION if bonds else _Allowed(0)),
             self._device.gatt_server.make_descriptor_value(measurement),
         )
         measurement.descriptors = [cccd]
@@ -187,6 +191,11 @@ class Peripheral:
         if self.connection is not connection or not self._subscribed:
             raise InvalidStateError("nobody listens any more")
 
+    async def notify(self, connection: Connection, characteristic: Characteristic[bytes], value: bytes) -> None:
+        """Tell `value` to a host that has turned notifications on; nothing if it has not, or is gone."""
+        if self.connection is connection:
+            await self._device.notify_subscriber(connection, characteristic, value)
+
     async def indicate_unheeded(self, connection: Connection, value: bytes) -> None:
         """Send `value` and wait for no confirmation."""
         self.run(self._unheeded(connection, value))
@@ -226,6 +235,8 @@ class Peripheral:
         self._subscribed = indicate
         if indicate and self.on_subscribed is not None:
             self.run(self.on_subscribed(connection))
+        if not indicate and self.on_unsubscribed is not None:
+            self.on_unsubscribed()
 
     async def _unheeded(self, connection: Connection, value: bytes) -> None:
         try:
@@ -271,12 +282,14 @@ def _marker() -> Service:
     return Service(UUID(MARKER_SERVICE), [says_so])
 
 
-def _advertising_data(name: str, service: int) -> bytes:
+def _advertising_data(name: str, service: int, manufacturer_data: bytes) -> bytes:
     structures = [
         (AdvertisingData.FLAGS, bytes([_LIMITED_OR_GENERAL_LE_ONLY])),
         (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, struct.pack("<H", service)),
         (AdvertisingData.COMPLETE_LOCAL_NAME, name.encode()),
     ]
+    if manufacturer_data:
+        structures.append((AdvertisingData.MANUFACTURER_SPECIFIC_DATA, manufacturer_data))
     data = bytes(AdvertisingData(structures))
     if len(data) > 31:
         raise ValueError(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from decimal import Decimal, InvalidOperation
+from functools import partial
 
 from simulators.ble.and_device import AndDevice
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.ble.and_ut_201ble import AndUt201ble
 from simulators.ble.faults import ble_fault_named
-from simulators.ble.profiles import float32, sfloat
+from simulators.ble.profiles import HEALTH_THERMOMETER, float32, sfloat
+from simulators.ble.sig_device import SigDevice
+from simulators.ble.sig_models import MODELS as SIG_MODELS
+from simulators.ble.sig_models import SigModel
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
 from simulators.ports.room import Room
@@ -22,10 +26,19 @@ from simulators.story import setting
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
-_Maker = type[AndUa651ble] | type[AndUt201ble]
+_CUFF, _THERMOMETER = ("systolic", "diastolic", "pulse_rate"), ("body_temperature",)
+_Maker = Callable[..., AndDevice | SigDevice]
+
+
+def _sig(number: int, model: SigModel) -> tuple[_Maker, str, tuple[str, ...]]:
+    kinds = _THERMOMETER if model.service == HEALTH_THERMOMETER else _CUFF
+    return partial(SigDevice, model=model), f"C8:1E:8E:01:{number:02X}:01", kinds
+
+
 _MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
-    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
-    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
+    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", _CUFF),
+    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", _THERMOMETER),
+    **{name: _sig(number, model) for number, (name, model) in enumerate(SIG_MODELS.items())},
 }
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
@@ -83,7 +96,11 @@ async def serve_ble(
 
 
 async def _measure_until(
-    stopped: asyncio.Event, device: AndDevice, patient: Patient, given: Mapping[str, Decimal], every_s: float
+    stopped: asyncio.Event,
+    device: AndDevice | SigDevice,
+    patient: Patient,
+    given: Mapping[str, Decimal],
+    every_s: float,
 ) -> None:
     while not stopped.is_set():
         await _measure(device, patient, given)
@@ -93,16 +110,20 @@ async def _measure_until(
         patient.advance(every_s)
 
 
-async def _measure(device: AndDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
+async def _measure(device: AndDevice | SigDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
+    pressure = (
+        int(given.get("systolic", round(vitals.systolic))),
+        int(given.get("diastolic", round(vitals.diastolic))),
+        int(given.get("pulse_rate", round(vitals.pulse))),
+    )
+    temperature = given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}"))
     if isinstance(device, AndUa651ble):
-        await device.measure(
-            int(given.get("systolic", round(vitals.systolic))),
-            int(given.get("diastolic", round(vitals.diastolic))),
-            int(given.get("pulse_rate", round(vitals.pulse))),
-        )
+        await device.measure(*pressure)
     elif isinstance(device, AndUt201ble):
-        await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
+        await device.measure(temperature)
+    elif isinstance(device, SigDevice):
+        await (device.temperature(temperature) if device.is_thermometer else device.pressure(*pressure))
 
 
 def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
