@@ -79,7 +79,8 @@ async def serve_ble(
                 sys.stdout.write(f"{name}={value}\n")
         else:
             radio = await open_dongle(dongle)
-        device = await stack.enter_async_context(make(radio, at, standing=standing))
+        device: AndDevice | SigDevice = make(radio, at, standing=standing)
+        await stack.enter_async_context(device)
         sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
         sys.stdout.flush()
         # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.

@@ -3,8 +3,9 @@
     bleak, unmodified ── dbus-daemon ── Bluez ── bumble host and controller ── Air ── a simulated device
 
 1. GATT and pairing are done for real; only the words on the bus are imitated.
-2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `resolve_early`, `hang`, `die`), and where bluetoothd fails by
-   itself: pairing without an agent, a lost bond, two discoveries of one client. See bluez_device.py, bluez_agents.py.
+2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `resolve_early`, `hang`, `die`), and where
+   bluetoothd fails by itself: pairing without an agent, a lost bond, two discoveries of one client. See
+   bluez_device.py, bluez_agents.py.
 3. Each advertisement is told as a change of RSSI, also of a bonded device. After 5.86 (bluez e004414a1) bluetoothd does
    so only while a filter names RSSI or Pathloss; without one it tells of changes of 8 dBm or more.
 4. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, service data,
