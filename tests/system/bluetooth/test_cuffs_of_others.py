@@ -69,8 +69,7 @@ async def test_a_pressure_of_each_model_arrives(exam_room: Any, other: Make, mod
     can_be_asked = MODELS[model].clock != "none"
     assert why(payload) == (("usable", []) if can_be_asked else ("hold", ["clock_unverifiable"]))
     assert (payload["taken_at"] is not None) is can_be_asked
-    status = await exam_room.until(lambda devices: devices["other"]["readings"] + devices["other"]["held"] == 1)
-    assert status["other"]["battery"] == 90
+    await exam_room.until(lambda devices: devices["other"]["battery"] == 90)
 
 
 @pytest.mark.parametrize("model", THERMOMETERS)
@@ -78,7 +77,7 @@ async def test_a_temperature_of_each_model_arrives(exam_room: Any, other: Make, 
     device = await other(model)
     await device.temperature(Decimal("37.4"))
     (payload,) = await arrivals(exam_room, 1)
-    assert [(v["kind"], v["value"]) for v in payload["vitals"]] == [("body_temperature", 37.4)]
+    assert [(v["kind"], v["value"]) for v in payload["vitals"]] == [("body_temperature", Decimal("37.4"))]
     assert payload["modifiers"] == {}
     assert payload["device"]["model"] == model
     assert payload["disposition"] == ("usable" if MODELS[model].clock != "none" else "hold")
@@ -228,6 +227,7 @@ async def test_a_clock_that_does_not_know_its_year(exam_room: Any, other: Make, 
     payload = await exam_room.arrives(131)
     assert why(payload) == ("hold", ["clock_unverifiable"])
     assert payload["time"]["device_time"] is None
+    await asyncio.sleep(1.6)  # stamps count seconds: one of the second in which the clock was set may be from before
     await device.pressure(132, 84, 71)
     assert why(await exam_room.arrives(132)) == ("usable", []), "it was set at the first connection"
 
