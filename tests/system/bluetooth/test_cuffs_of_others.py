@@ -125,13 +125,17 @@ async def test_an_omron_keeps_its_bond_for_nothing_is_turned_off_at_the_end(exam
     assert not [call for call in exam_room.room.bluez.calls if call == "GattCharacteristic1.StopNotify"]
 
 
-async def test_who_turns_indications_off_has_lost_an_omrons_bond(exam_room: Any, other: Make) -> None:
-    """What the simulator punishes; the gateway shows it, with what to do, and never removes the bond by itself."""
+async def test_an_omron_keeps_its_bond_when_the_gateway_stops_in_a_transfer(exam_room: Any, other: Make) -> None:
     device = await other("omron-evolv")
     await device.pressure(131, 84, 71)
     await exam_room.arrives(131)
-    device._unsubscribed()
-    assert not device.peripheral.bonded
+    device.inject(BleFault.NAN_FLOOD)
+    await device.pressure(132, 84, 71)
+    await exam_room.until(lambda devices: devices["other"]["counts"]["notices"] > 0)
+    await exam_room.stop()
+    assert device.peripheral.bonded
+    assert "unsubscribed" not in device.journal
+    assert not [call for call in exam_room.room.bluez.calls if call == "GattCharacteristic1.StopNotify"]
 
 
 # ---- Beurer ----------------------------------------------------------------------------------------------------------
