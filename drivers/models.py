@@ -143,10 +143,30 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceClock:
+    """How a Bluetooth device's clock is read and set.
+
+    `told`: it is heard rather than read, in the first notification that it makes of it, and takes a setting only then.
+    `off_by_s`: by how much it must be off to be set; it refuses what is less.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    told: bool = False
+    off_by_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.off_by_s < 0:
+            raise ValueError("off_by_s must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """How a Bluetooth device is spoken to: `steps` in order, and how long it may then be silent before we hang up.
 
     `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
+    `clock`: how its clock is read and set. `pause_s`: how long nothing is said to it before its records are subscribed
+    to.
     `consent`: what the step of that name says where all devices of this model want the same; else the site says it.
     `records`: the characteristics to subscribe to, where its driver knows several; left out, all of them. A stream or
     records, never both: one finger would be two readings (docs/decisions/0015).
@@ -158,6 +178,8 @@ class Session:
 
     steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
     silence_s: float = 20.0
+    clock: DeviceClock = field(default_factory=DeviceClock)
+    pause_s: float = 0.0
     consent: Consent | None = None
     records: tuple[str, ...] = ()
     rest_s: float = 0.0
@@ -167,8 +189,8 @@ class Session:
             raise ValueError("steps stand there once each, and subscribe comes last")
         if "set_clock" in self.steps and "read_clock" not in self.steps[: self.steps.index("set_clock")]:
             raise ValueError("read_clock stands before set_clock: what the clock showed is evidence")
-        if self.silence_s <= 0 or self.rest_s < 0:
-            raise ValueError("silence_s must be more than 0, rest_s not less")
+        if self.silence_s <= 0 or min(self.rest_s, self.pause_s) < 0:
+            raise ValueError("silence_s must be more than 0, rest_s and pause_s not less")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +233,13 @@ class Quirks:
 
     `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
     height may be garbage, so height and BMI are left out. `unit`: what a frame is in that does not say it (UCUM);
-    where the row says `unit: pinned`, the gateway's YAML says it. `eeprom`: the memory of an Omron cuff. Of Bluetooth
-    scales: `kg_step`, `lb_step`: what one count of a mass is worth; null: no source tells, and a weight in that unit is
-    refused. `below_zero_bit`: bit 4 of a weight says that less than nothing is on the scale. `composition_unread`: its
-    body composition is laid out otherwise than its flags say, and is told but not read. `user_profile`: height, BMI and
-    body fat are worked out from the person in the scale's memory, whoever stands on it.
+    where the row says `unit: pinned`, the gateway's YAML says it. `pressure_record`: how 2A35 is laid out; `beurer`:
+    a user always, whatever the flags say, pulse and status big-endian, and a mean pressure of 0 for none. `eeprom`: the
+    memory of an Omron cuff. Of Bluetooth scales: `kg_step`, `lb_step`: what one count of a mass is worth; null: no
+    source tells, and a weight in that unit is refused. `below_zero_bit`: bit 4 of a weight says that less than nothing
+    is on the scale. `composition_unread`: its body composition is laid out otherwise than its flags say, and is told
+    but not read. `user_profile`: height, BMI and body fat are worked out from the person in the scale's memory, whoever
+    stands on it.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -223,6 +247,7 @@ class Quirks:
     bmi_check: bool = True
     trust_height: bool = True
     unit: str | None = None
+    pressure_record: Literal["standard", "beurer"] = "standard"
     eeprom: Eeprom = field(default_factory=Eeprom)
     kg_step: Decimal | None = Decimal("0.005")
     lb_step: Decimal | None = Decimal("0.01")

@@ -32,6 +32,7 @@ from drivers.ble.session import (
     Bond,
     Found,
     Hear,
+    Pause,
     Read,
     Subscribe,
     VendorConversation,
@@ -277,7 +278,15 @@ class BleSupervisor:
     async def _converse(self, link: GattLink, session: _Session) -> None:
         """Go through the model's steps, then what its vendor's own protocol says, if it has one. Raises LinkError."""
         how = self._model.session
-        steps = converse(how.steps, self._records, link.has, self._local_time, consent=how.consent)
+        steps = converse(
+            how.steps,
+            self._records,
+            link.has,
+            self._local_time,
+            clock=how.clock,
+            consent=how.consent,
+            pause_s=how.pause_s,
+        )
         await self._go_through(steps, link, session)
         await self._go_through(registry.conversation(self._model, link.has), link, session)
 
@@ -401,10 +410,13 @@ async def _perform(link: GattLink, act: Act) -> Answer:
             value = await link.read(act.characteristic)
         elif isinstance(act, Write):
             await link.write(act.characteristic, act.value)
+        elif isinstance(act, Pause):
+            await asyncio.sleep(act.seconds)
         else:
             await link.subscribe(act.characteristic)
     except DeviceRefused as error:
-        if isinstance(act, Bond | Subscribe) or error.fault is not LinkFault.DEVICE_REFUSED:
+        must = isinstance(act, Bond) or (isinstance(act, Subscribe) and act.must)
+        if must or error.fault is not LinkFault.DEVICE_REFUSED:
             raise
         refused = True
     return Answer(began_at, time.monotonic(), value, refused)

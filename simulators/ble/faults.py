@@ -20,6 +20,7 @@ class BleFault(StrEnum):
     NOT_PAIRED = "not_paired"  # an Omron cuff that does not know the key: it answers 820F
     WRONG_CHECK = "wrong_check"  # an answer whose check does not hold
     CLOCK_WRITE_ERROR = "clock_write_error"  # answers a write to its clock with ATT error 0x80
+    RESERVED_BITS = "reserved_bits"  # sets flag bits that the specification keeps for later
 
 
 def ble_fault_named(name: str) -> BleFault:

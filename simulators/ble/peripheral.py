@@ -106,6 +106,7 @@ class Peripheral:
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
         bonds: bool = True,
+        manufacturer_data: bytes = b"",
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
         shows_passkey: bool = False,
     ) -> None:
@@ -121,6 +122,7 @@ class Peripheral:
         self.address = address
         self.journal: list[str] = []
         self.on_subscribed: Callable[[Connection], Coroutine[Any, Any, None]] | None = None
+        self.on_unsubscribed: Callable[[], None] | None = None
         self._radio = radio
         self._measurement = measurement
         self._pairing_allowed = pairing_allowed
@@ -134,7 +136,7 @@ class Peripheral:
             DeviceConfiguration(
                 name=name,
                 address=hci.Address(address, hci.Address.RANDOM_DEVICE_ADDRESS),
-                advertising_data=_advertising_data(name, advertised),
+                advertising_data=_advertising_data(name, advertised, manufacturer_data),
                 advertising_interval_min=advertising_interval_ms,
                 advertising_interval_max=advertising_interval_ms,
             ),
@@ -273,6 +275,8 @@ class Peripheral:
         self._subscribed = notify or indicate
         if self._subscribed and self.on_subscribed is not None:
             self.run(self.on_subscribed(connection))
+        if not self._subscribed and self.on_unsubscribed is not None:
+            self.on_unsubscribed()
 
     async def _unheeded(self, connection: Connection, value: bytes) -> None:
         try:
@@ -332,7 +336,7 @@ def _marker() -> Service:
     return Service(UUID(MARKER_SERVICE), [says_so])
 
 
-def _advertising_data(name: str, service: int | None) -> bytes:
+def _advertising_data(name: str, service: int | None, manufacturer_data: bytes) -> bytes:
     structures = [
         (AdvertisingData.FLAGS, bytes([_LIMITED_OR_GENERAL_LE_ONLY])),
         (AdvertisingData.COMPLETE_LOCAL_NAME, name.encode()),
@@ -340,6 +344,8 @@ def _advertising_data(name: str, service: int | None) -> bytes:
     if service is not None:
         uuids = AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
         structures.insert(1, (uuids, struct.pack("<H", service)))
+    if manufacturer_data:
+        structures.append((AdvertisingData.MANUFACTURER_SPECIFIC_DATA, manufacturer_data))
     data = bytes(AdvertisingData(structures))
     if len(data) > 31:
         raise ValueError(

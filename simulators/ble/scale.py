@@ -59,7 +59,7 @@ class ScaleModel:
     bonds: bool = True
     notifies: bool = False
     body: bool = True
-    clock: int | None = profiles.CURRENT_TIME_NOW
+    clock: int | None = profiles.CURRENT_TIME
     stays: bool = False
 
 
@@ -114,7 +114,7 @@ class Scale:
         if model.users:
             services.append(Service(UUID.from_16_bits(profiles.USER_DATA), [self._control]))
         if clocks:
-            services.append(Service(UUID.from_16_bits(profiles.CURRENT_TIME), clocks))
+            services.append(Service(UUID.from_16_bits(profiles.CURRENT_TIME_SERVICE), clocks))
         self.peripheral = Peripheral(
             radio,
             name=model.name,
