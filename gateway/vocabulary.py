@@ -97,7 +97,7 @@ DOUBTING_FLAGS = frozenset(
 )
 
 # The device says that it is broken, and sends numbers all the same: the reading is held, the flag is the reason.
-HOLDING_FLAGS = frozenset({"equipment_malfunction"})
+HOLDING_FLAGS = frozenset({"equipment_malfunction", "no_contact"})
 
 # What a chart can use. All else that a codec may flag (`stable`, `height_absent`, `bmi_absent`, `patient_id_absent`,
 # `stray_6_prefix`, …) is a fact of the frame and ends here.
@@ -128,7 +128,7 @@ PROGRESS_NOTICES = frozenset(
     {
         *("unstable", "zero", "zero_weight", "below_zero", "negative_weight", "busy", "no_answer"),
         *("settling", "repeat", "unsettled"),
-        *("measuring", "feature", "temperature_type"),
+        *("measuring", "feature", "temperature_type", "current_time", "date_time"),
         *("acknowledged", "none_yet", "no_data", "old_record", "companion", "header", "trend"),
         *("no_final_temperature", "record_time", "sensor_alarm", "empty_slot"),
         *("placeholder", "composition_not_read", "consent", "consent_accepted", "user_control"),

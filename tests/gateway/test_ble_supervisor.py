@@ -8,18 +8,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from drivers.ble import date_time
-from drivers.links.bluetooth import Value
-from drivers.models import SpotCheck
-from drivers.spot_check import SpotChecks
+from drivers.links.bluetooth import GattLink, Value
 from gateway import ble_supervisor
-from gateway.ble_supervisor import BleSupervisor, _Session
+from gateway.ble_session import BleSession
+from gateway.ble_supervisor import BleSupervisor
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
 from gateway.intake import Intake
@@ -164,7 +163,8 @@ async def test_a_device_is_left_alone_for_as_long_as_its_row_says(disk: Disk, mo
     monkeypatch.setattr("random.uniform", rest)
     for rest_s, expected in ((0.0, ble_supervisor.REST_S), (30.0, 30.0)):
         attending = supervisor(disk, Clock([lambda: True]), Link([record()]))
-        attending._model = replace(attending._model, session=replace(attending._model.session, rest_s=rest_s))
+        model = attending._attended.model
+        attending._attended.model = replace(model, session=replace(model.session, rest_s=rest_s))
         with pytest.raises(Rested):
             await attending.run()
         assert rests.pop() == (expected, expected)
@@ -172,9 +172,8 @@ async def test_a_device_is_left_alone_for_as_long_as_its_row_says(disk: Disk, mo
 
 async def test_what_nobody_asked_for_is_refused(disk: Disk) -> None:
     attending = supervisor(disk, Clock([lambda: True]), Link([]))
-    attending._take(
-        Value("49123040-aee8-11e1-a74d-0002a5d5c51b", b"\x08", 1.0), _Session(Mode.TEST, SpotChecks(SpotCheck()))
-    )
+    session = BleSession(attending._attended, cast("GattLink", Link([])), Mode.TEST)
+    session._take(Value("49123040-aee8-11e1-a74d-0002a5d5c51b", b"\x08", 1.0))
     assert attending.standing.status.counts.rejected == {"unasked": 1}
     assert disk.kept == []
 
@@ -182,14 +181,14 @@ async def test_what_nobody_asked_for_is_refused(disk: Disk) -> None:
 async def test_a_defect_in_one_record_takes_no_other_with_it(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock([lambda: True])
     attending = supervisor(disk, clock, Link([record(systolic=111), record(systolic=112), record(systolic=113)]))
-    draft = attending._intake.draft
+    draft = attending._attended.intake.draft
 
     def failing(reading: Any, name: Any = None) -> Draft:
         if reading.vitals[0].value == 111:
             raise RuntimeError
         return draft(reading, name)
 
-    monkeypatch.setattr(attending._intake, "draft", failing)
+    monkeypatch.setattr(attending._attended.intake, "draft", failing)
     with pytest.raises(RuntimeError):
         await attending._attend()
     assert [reading["vitals"][0]["value"] for reading in disk.kept] == [112, 113]

@@ -130,7 +130,7 @@ def test_flags_that_are_carried() -> None:
         "stored manual net held averaged"
     )
     more = {"single_packet", "possible_repeat", "questionable_measurement", "equipment_malfunction"}
-    assert set(of_the_contract.split()) | more | {"seconds_clamped", "user_profile"} == CARRIED_FLAGS
+    assert set(of_the_contract.split()) | more | {"seconds_clamped", "user_profile", "no_contact"} == CARRIED_FLAGS
     assert DOUBTING_FLAGS | HOLDING_FLAGS <= CARRIED_FLAGS
     assert not DOUBTING_FLAGS & HOLDING_FLAGS
     assert "irregular_pulse" not in DOUBTING_FLAGS  # a finding about the patient, not a doubt about the number
