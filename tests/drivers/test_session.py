@@ -87,6 +87,7 @@ def talk(
         elif isinstance(act, Act):
             value = said.get(act.characteristic, b"") if isinstance(act, Read) else b""
             refused = value is None or (isinstance(act, Write) and said.get("write", b"") is None)
+            refused |= isinstance(act, Subscribe) and not act.must and said.get("subscribe", b"") is None
             answer = Answer(clock, clock + 2.0, value or b"", refused)
             clock += 10.0
 
@@ -300,6 +301,12 @@ def test_a_clock_that_is_not_told_is_read_and_not_written(notified: bytes | None
     assert asked(said) == [CURRENT_TIME, CURRENT_TIME, CURRENT_TIME, "2A35"]
     assert the_only(ClockReading, said) is not None
     assert not [one for one in said if isinstance(one, Write)]
+
+
+def test_a_clock_that_does_not_let_itself_be_told_is_read_and_not_written() -> None:
+    said = talk(CLOCK, {"subscribe": None, CURRENT_TIME: AT_HALF_PAST}, {CURRENT_TIME, "2A35"}, clock_kind=TOLD)
+    assert not [one for one in said if isinstance(one, Hear | Write)]
+    assert the_only(ClockReading, said) is not None
 
 
 def test_a_told_clock_that_shows_no_time_is_set() -> None:

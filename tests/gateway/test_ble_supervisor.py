@@ -15,9 +15,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drivers.ble import date_time
+from drivers.ble.session import Subscribe
+from drivers.errors import DeviceRefused, LinkFault
 from drivers.links.bluetooth import GattLink, Value
 from gateway import ble_supervisor
-from gateway.ble_session import BleSession
+from gateway.ble_session import BleSession, _perform
 from gateway.ble_supervisor import BleSupervisor
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
@@ -192,3 +194,47 @@ async def test_a_defect_in_one_record_takes_no_other_with_it(disk: Disk, monkeyp
     with pytest.raises(RuntimeError):
         await attending._attend()
     assert [reading["vitals"][0]["value"] for reading in disk.kept] == [112, 113]
+
+
+class Refusing(Link):
+    async def subscribe(self, _characteristic: str) -> None:
+        raise DeviceRefused(LinkFault.DEVICE_REFUSED, "no")
+
+
+async def test_a_refused_subscription_ends_the_session_only_where_it_must_be() -> None:
+    link = cast("GattLink", Refusing([]))
+    assert (await _perform(link, Subscribe("2A2B", must=False))).refused
+    with pytest.raises(DeviceRefused):
+        await _perform(link, Subscribe("2A35"))
+
+
+class Ticking(Link):
+    """Says its record, and then its clock again and again, for as long as somebody listens."""
+
+    has = frozenset({"2A35", "2A2B"})
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.patience: list[float] = []
+
+    async def next_value(self, silence_s: float) -> Value | None:
+        self.patience.append(silence_s)
+        if silence_s == 0:
+            return None
+        await asyncio.sleep(0)
+        what, said = ("2A35", record()) if len(self.patience) == 1 else ("2A2B", bytes(10))
+        return Value(what, said, asyncio.get_running_loop().time())
+
+    def take_values(self) -> list[Value]:
+        return []
+
+
+async def test_a_clock_that_goes_on_ticking_keeps_no_session_open(disk: Disk) -> None:
+    link = Ticking()
+    attending = supervisor(disk, Clock([lambda: True]), link)
+    model = attending._attended.model
+    attending._attended.model = replace(model, session=replace(model.session, silence_s=0.05))
+    session = await attending._attend()
+    assert len(disk.kept) == session.records == 1
+    assert attending.standing.status.counts.notices == len(link.patience) - 2, "what it says beside is counted"
+    assert link.patience[1:-1] == sorted(link.patience[1:-1], reverse=True)
