@@ -79,4 +79,4 @@ def test_any_value_is_one_event_with_at_most_one_vital(value: bytes) -> None:
     assert event.raw == value
     if isinstance(event, Sample):
         assert [type(one) for one in event.measurements] == [Measurement]
-        assert event.flags == ()
+        assert event.flags == (("no_contact",) if value[0] & 6 == 4 else ())
