@@ -73,7 +73,7 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
     report.read()
     row = report.validated(shape)
     if isinstance(row, DeviceModel):
-        drivers = registry.serial_names() if row.link == "serial" else registry.ble_names()
+        drivers = registry.serial_names() if row.link == "serial" else registry.ble_names() + registry.vendor_names()
         if row.driver not in drivers:
             report.error(("driver",), not_allowed(row.driver, drivers))
         elif row.link == "ble":

@@ -41,7 +41,7 @@ def check(report: Report, names: list[str], models: Mapping[str, DeviceModel], p
     if isinstance(root.data.get("broker"), dict):
         _broker(report, root.children["broker"])
     for key, path in paths.items():
-        _named_file(report, ("broker", key), path)
+        named_file(report, ("broker", key), path)
     if isinstance(root.data.get("devices"), list):
         for index, device in enumerate(root.children["devices"].children.values()):
             if isinstance(device.data, dict):
@@ -101,7 +101,8 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def _named_file(report: Report, path: yaml_places.Path, file: Path) -> None:
+def named_file(report: Report, path: yaml_places.Path, file: Path) -> None:
+    """Warn of a named file that is not there."""
     try:
         there = file.is_file()
     except (OSError, ValueError):
@@ -124,6 +125,7 @@ def _device(report: Report, index: int, device: Node, names: list[str], models: 
             )
     else:
         _link(report, at, device, model)
+        _consent(report, at, device, model)
     if _BARE_PORT.fullmatch(text_of(device, "port")):
         message = "this name goes to whichever device is plugged in first: use its name in /dev/serial/by-path"
         report.warning((*at, "port"), message)
@@ -154,6 +156,19 @@ def _link(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel
     if unit and unit not in allowed:
         words = ", ".join(sorted(allowed)) or "none: take the line away"
         report.error((*at, "unit"), f"{unit} is no unit of {model.maker} {model.model} (allowed: {words})")
+
+
+def _consent(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel) -> None:
+    name = f"{model.maker} {model.model}"
+    if "consent" not in model.session.steps:
+        for key in ("user", "consent_file"):
+            if key in device.children:
+                report.error((*at, key), f"{name} asks for no consent: take the line away", of_key=True)
+    elif "consent_file" not in device.children and model.session.consent is None:
+        message = f'the required key "consent_file" is missing: {name} tells nothing without the consent code of a user'
+        report.error((*at, "consent_file"), message)
+    elif "user" in device.children and "consent_file" not in device.children:
+        report.error((*at, "user"), "a user needs a consent_file beside it: the file that holds its code", of_key=True)
 
 
 def _unique(report: Report, devices: Node) -> None:

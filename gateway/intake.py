@@ -160,7 +160,7 @@ class Intake:
             encode,
             reading.raw,
             record,
-            None if record is None else as_repeat_of,
+            None if record is None or self._model.memory == "kept" else as_repeat_of,
             captured,
         )
 

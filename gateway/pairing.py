@@ -3,7 +3,7 @@
 1. Only a device of the configuration is paired: the service does nothing else with it than always, with a person there.
 2. An old bond is removed only where the person said so (`anew`).
 3. It is done when a reading has come. A refusal is told in words, and waited over: pairing modes are short.
-4. A reading that the chart could use is a test's while somebody pairs (ble_supervisor.py, law 5), and is shown with its
+4. A reading that the chart could use is a test's while somebody pairs (ble_session.py, law 6), and is shown with its
    values, so that they can be held against the display. One that is held may be a patient's: no value is shown.
 """
 

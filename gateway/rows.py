@@ -22,7 +22,8 @@ class Draft:
     """A reading that is to be kept. `encode` makes its bytes once stream and sequence, the database's, are known.
 
     `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
-    what `as_repeat_of` makes of the earlier id. `captured` stands where its time may have to be corrected.
+    what `as_repeat_of` makes of the earlier id; nothing where the device tells each record again (None). `captured`
+    stands where its time may have to be corrected.
     """
 
     id: UUID

@@ -64,6 +64,7 @@ def replace_damaged(path: Path, found: str, first_sequence: int = 1) -> Damage:
         nonlocal damage
         _copy(path, copy)
         with suppress(sqlite3.Error), closing(sqlite3.connect(copy, isolation_level=None)) as old:
+            _mend_schema(old, new)
             damage = Damage(aside, found, *_take_over(old, new, first_sequence))
         new.execute("INSERT INTO meta (name, value) VALUES ('damage', ?)", (json.dumps(asdict(damage)),))
 
@@ -159,6 +160,18 @@ def _shred(file: Path) -> None:
                 opened.write(bytes(_BLOCK))
             os.fsync(opened.fileno())
         file.unlink()
+
+
+def _mend_schema(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Give the copy the words of this schema, if its own cannot be read: with one bit wrong no table can be opened."""
+    with suppress(sqlite3.Error):
+        old.execute("SELECT sequence FROM reading NOT INDEXED LIMIT 1")
+        return
+    entries = new.execute("SELECT type, name, tbl_name, sql, rowid FROM sqlite_schema").fetchall()
+    old.execute("PRAGMA writable_schema = ON")
+    with suppress(sqlite3.Error):
+        old.executemany("UPDATE sqlite_schema SET type = ?, name = ?, tbl_name = ?, sql = ? WHERE rowid = ?", entries)
+    old.execute("PRAGMA writable_schema = RESET")
 
 
 def _take_over(old: sqlite3.Connection, new: sqlite3.Connection, sequence: int) -> tuple[int, int]:

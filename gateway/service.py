@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from zoneinfo import ZoneInfo
 from gateway import systemd
 from gateway.catalogue import load_ranges
 from gateway.clock import MOVED_S, Clock
-from gateway.config import read_password
+from gateway.config import read_password, with_consent
 from gateway.control import Control, Converse, Dialog
 from gateway.corrections import correct_times
 from gateway.health import Health
@@ -65,6 +66,7 @@ class Service:
     def __init__(self, settings: Settings, *, control: Path, demo: bool = False, clock: Clock | None = None) -> None:
         """Open the outbox and put the parts together. Raises OutboxError, ConfigError, CatalogueError."""
         password = read_password(settings.broker)
+        settings = replace(settings, devices=tuple(with_consent(device) for device in settings.devices))
         ranges = load_ranges(settings.ranges)
         self._settings = settings
         self._clock = clock if clock is not None else Clock()

@@ -23,6 +23,7 @@ Stored = Literal["quarantine", "publish"]
 DEFAULT_TIMEZONE = "UTC"
 MAX_KEEP_DAYS = 3650
 MIN_MAX_MB, MAX_MAX_MB = 16, 1_000_000  # the records that are remembered take up to 10
+DEFAULT_USER = 1  # the first slot of a scale's memory
 UNITS: Mapping[str, str] = {
     **{code: code for code in ("kg", "g", "[lb_av]", "[oz_av]", "Cel", "[degF]", "mm[Hg]", "kPa", "cm", "m", "[in_i]")},
     "lb": "[lb_av]",
@@ -98,6 +99,7 @@ class Device:
     """One device: its model's row, and what the site says of it. `unit` is a UCUM code; `address` is upper case.
 
     `port` is set for a serial model, `address` for a BLE one. `line`: the model's, with the site's `serial` over it.
+    `user` and `consent_file`: the slot of a scale's memory that is asked for, and the file that holds its code.
     """
 
     id: str
@@ -108,6 +110,8 @@ class Device:
     address: str | None = None
     stored: Stored = "quarantine"
     unit: str | None = None
+    user: int = DEFAULT_USER
+    consent_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,12 @@ def _address(text: str) -> str:
     return text.upper()
 
 
+def _user(number: int) -> int:
+    if number not in range(255):
+        raise _wrong("must be from 0 to 254: the number under which the scale has the user")
+    return number
+
+
 def _unit(text: str) -> str:
     if text not in UNITS:
         raise _wrong(not_allowed(text, UNITS))
@@ -244,6 +254,8 @@ class DeviceEntry:
     address: Annotated[str, AfterValidator(_address)] = ""
     stored: Stored = "quarantine"
     unit: Annotated[str, AfterValidator(_unit)] = ""
+    user: Annotated[StrictInt, AfterValidator(_user)] = DEFAULT_USER
+    consent_file: Filled = ""
     serial: LineSettings = field(default_factory=LineSettings)
 
 

@@ -289,8 +289,8 @@ class Store:
                     "INSERT INTO record (name, reading) VALUES (?, ?)", (draft.record.bytes, draft.id.bytes)
                 )
                 resolved.append(draft)
-            elif (earlier := UUID(bytes=found[0])) != draft.id:
-                resolved.append(draft.as_repeat_of(earlier) if draft.as_repeat_of is not None else draft)
+            elif (earlier := UUID(bytes=found[0])) != draft.id and draft.as_repeat_of is not None:
+                resolved.append(draft.as_repeat_of(earlier))
         return resolved
 
     def _not_kept_yet(self, drafts: Sequence[Draft]) -> list[Draft]:

@@ -19,7 +19,7 @@ from drivers.models import DeviceModel, MeasuringRange
 from gateway.normalize import display_step
 from gateway.ranges import Band, CrossChecks, Ranges
 from gateway.reading import Disposition, Reading, Status, Vital
-from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, UNITS, to_canonical
+from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, OF_A_PROFILE, UNITS, to_canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ def _single_marks(vital: Vital, flags: Sequence[str], rules: Rules) -> list[_Mar
     if exact is None:
         return []
     marks = [(Status.QUESTIONABLE, flag) for flag in flags if flag in DOUBTING_FLAGS]
+    if "user_profile" in flags and vital.kind in OF_A_PROFILE:
+        marks.append((Status.QUESTIONABLE, "user_profile"))
     ranges = rules.ranges.kinds.get(vital.kind)
     if ranges is not None and (side := _outside(exact, ranges.absolute)):
         return [*marks, (Status.INVALID, f"{side}_absolute_range")]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bleak import BleakClient, BleakScanner
+from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
@@ -48,6 +49,7 @@ CALL_S = 10.0  # an ATT transaction has 30 s (Core Specification, vol. 3, part F
 BOND_S = 30.0  # the Security Manager's own limit (Core Specification, vol. 3, part H, 3.4)
 DISCONNECT_S = 3.0
 STOP_SCANNER_S = 2.0
+LOOK_AGAIN_TIMES, LOOK_AGAIN_S = 3, 0.5  # bluez/bluez#1489
 ABANDON_S = 0.5  # for bleak to clean up what was cancelled
 LAST_WORD_S = 0.3  # between the error for a call and the word that the link was lost, whichever comes first
 VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
@@ -134,6 +136,7 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
             use_services_cache=False,
         )
         try:
+            await _look_again(client, sighting.found.details["path"])
             return GattLink(client, gone, is_real=is_real, is_bonded=sighting.bonded)
         except _BLEAK_ERRORS:  # lost again already, and its services with it
             await client.disconnect()
@@ -144,6 +147,16 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
     except _BLEAK_ERRORS as error:
         words = "it was heard and could not be connected: tried again when it is heard"
         raise LinkLost(LinkFault.NOT_CONNECTED, words) from error
+
+
+async def _look_again(client: BleakClient, path: str) -> None:
+    """Wait, not for ever, for what bluetoothd exports after it has said that all services are resolved."""
+    for _ in range(LOOK_AGAIN_TIMES):
+        if client.services.services and all(service.characteristics for service in client.services):
+            return
+        await asyncio.sleep(LOOK_AGAIN_S)
+        bus = await get_global_bluez_manager()  # bleak asks once a connection
+        client._backend.services = await bus.get_services(path, use_cached=False, requested_services=None)  # noqa: SLF001
 
 
 async def hang_up_what_was_left(address: str) -> None:
@@ -213,9 +226,10 @@ class GattLink:
         return bytes(await self._ask(self._client.read_gatt_char(found), f"read {characteristic}", CALL_S))
 
     async def write(self, characteristic: str, value: bytes) -> None:
-        """Write a characteristic, with response. Raises LinkError, of which DeviceRefused is the device's own word."""
+        """Write a characteristic, with response unless it has none. Raises LinkError, DeviceRefused if it says no."""
         found = self._find(characteristic)
-        await self._ask(self._client.write_gatt_char(found, value, response=True), f"write {characteristic}", CALL_S)
+        call = self._client.write_gatt_char(found, value, response="write" in found.properties)
+        await self._ask(call, f"write {characteristic}", CALL_S)
 
     async def subscribe(self, characteristic: str) -> None:
         """Turn on indications or notifications: `next_value` answers them. Raises LinkError."""
@@ -233,15 +247,39 @@ class GattLink:
 
     async def next_value(self, silence_s: float) -> Value | None:
         """Answer the next value; None when nothing came for `silence_s`, or the link is lost and all were answered."""
-        if not self._values and not self.is_gone:
-            self._arrived.clear()
-            arriving = asyncio.ensure_future(self._arrived.wait())
-            try:
-                either: set[asyncio.Future[Any]] = {arriving, self._gone}
-                await asyncio.wait(either, timeout=silence_s, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                arriving.cancel()
+        if not self._values:
+            await self._something_arrives(silence_s)
         return self._values.popleft() if self._values else None
+
+    async def hear(self, characteristic: str, limit_s: float) -> Value | None:
+        """Answer the next value of this characteristic, all others stay; None if none comes in time. Raises LinkLost.
+
+        What came before the link was lost is answered first.
+        """
+        until = time.monotonic() + limit_s
+        while True:
+            value = next((value for value in self._values if value.characteristic == characteristic), None)
+            if value is not None:
+                self._values.remove(value)
+                return value
+            if self.is_gone:
+                raise LinkLost(LinkFault.LINK_LOST, f"the link was lost: wait for {characteristic}")
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            await self._something_arrives(left)
+
+    async def _something_arrives(self, limit_s: float) -> None:
+        """Wait for a value, the loss of the link or the time, whichever comes first."""
+        if self.is_gone:
+            return
+        self._arrived.clear()
+        arriving = asyncio.ensure_future(self._arrived.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {arriving, self._gone}
+            await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arriving.cancel()
 
     def take_values(self) -> list[Value]:
         """Answer what came and was not asked for yet: the device believes that we have it."""
