@@ -129,9 +129,28 @@ class Polling:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceClock:
+    """How a Bluetooth device's clock is read and set.
+
+    `told`: it is heard rather than read, in the first notification that it makes of it, and takes a setting only then.
+    `off_by_s`: by how much it must be off to be set; it refuses what is less.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    told: bool = False
+    off_by_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.off_by_s < 0:
+            raise ValueError("off_by_s must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """How a Bluetooth device is spoken to: `steps` in order, and how long it may then be silent before we hang up.
 
+    `clock`: how its clock is read and set. `rest_s`: how long it is left alone before its records are subscribed to.
     `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
     `records`: the characteristics to subscribe to, where its driver knows several; left out, all of them. A stream or
     records, never both: one finger would be two readings (docs/decisions/0015).
@@ -140,6 +159,8 @@ class Session:
     __pydantic_config__: ClassVar = _STRICT
 
     steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
+    clock: DeviceClock = field(default_factory=DeviceClock)
+    rest_s: float = 0.0
     silence_s: float = 20.0
     records: tuple[str, ...] = ()
 
@@ -148,8 +169,8 @@ class Session:
             raise ValueError("steps stand there once each, and subscribe comes last")
         if "set_clock" in self.steps and "read_clock" not in self.steps[: self.steps.index("set_clock")]:
             raise ValueError("read_clock stands before set_clock: what the clock showed is evidence")
-        if self.silence_s <= 0:
-            raise ValueError("silence_s must be more than 0")
+        if self.silence_s <= 0 or self.rest_s < 0:
+            raise ValueError("silence_s must be more than 0, rest_s 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +190,8 @@ class Quirks:
 
     `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
     height may be garbage, so height and BMI are left out. `unit`: what a frame is in that does not say it (UCUM);
-    where the row says `unit: pinned`, the gateway's YAML says it.
+    where the row says `unit: pinned`, the gateway's YAML says it. `pressure_record`: how 2A35 is laid out; `beurer`:
+    a user always, whatever the flags say, pulse and status big-endian, and a mean pressure of 0 for none.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -177,6 +199,7 @@ class Quirks:
     bmi_check: bool = True
     trust_height: bool = True
     unit: str | None = None
+    pressure_record: Literal["standard", "beurer"] = "standard"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,14 @@ class _BleModule(Protocol):
     def characteristics(self, quirks: Quirks, /) -> Mapping[str, CharacteristicCodec]: ...
 
 
+class _Advertised(Protocol):
+    def advertisements(self, quirks: Quirks, /) -> Mapping[str, CharacteristicCodec]: ...
+
+
+class _Companions(Protocol):
+    CODECS: Mapping[str, CharacteristicCodec]
+
+
 def names() -> tuple[str, ...]:
     """Answer the names of all drivers, sorted."""
     return tuple(sorted(_SERIAL | _BLE))
@@ -84,8 +92,19 @@ def driver(model: DeviceModel) -> Driver:
 
 
 def characteristics(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
-    """Answer what the BLE driver `name` reads: UUID, as four upper-case hex digits -> codec. Raises KeyError."""
-    return cast("_BleModule", import_module(_BLE[name])).characteristics(quirks)
+    """Answer what the BLE driver `name` reads, its own first, then what goes with every profile. Raises KeyError.
+
+    The keys are UUIDs, as four upper-case hex digits.
+    """
+    own = cast("_BleModule", import_module(_BLE[name])).characteristics(quirks)
+    companions = cast("_Companions", import_module("drivers.ble.companions")).CODECS
+    return {**own, **{uuid: codec for uuid, codec in companions.items() if uuid not in own}}
+
+
+def advertisements(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
+    """Answer what the BLE driver `name` reads of advertisements: service data's UUID -> codec. Raises KeyError."""
+    module = import_module(_BLE[name])
+    return cast("_Advertised", module).advertisements(quirks) if hasattr(module, "advertisements") else {}
 
 
 def records(name: str) -> tuple[str, ...]:

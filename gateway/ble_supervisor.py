@@ -25,7 +25,7 @@ from typing import Protocol
 from uuid import UUID
 
 from drivers import registry
-from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
+from drivers.ble.session import Act, Answer, Bond, Found, Hear, Read, Rest, Subscribe, Write, converse
 from drivers.contract import (
     Battery,
     CharacteristicCodec,
@@ -257,11 +257,12 @@ class BleSupervisor:
 
     async def _converse(self, link: GattLink, session: _Session) -> None:
         """Go through the model's steps. Raises LinkError."""
-        conversation = converse(self._model.session.steps, self._records, link.has, self._local_time)
+        how = self._model.session
+        conversation = converse(how.steps, self._records, link.has, self._local_time, how.clock, how.rest_s)
         try:
             said = next(conversation)
             while True:
-                if isinstance(said, Bond | Read | Write | Subscribe):
+                if isinstance(said, Act):
                     if isinstance(said, Bond):
                         self._step("bonding")
                     answer = await _perform(link, said)
@@ -361,6 +362,12 @@ async def _perform(link: GattLink, act: Act) -> Answer:
             value = await link.read(act.characteristic)
         elif isinstance(act, Write):
             await link.write(act.characteristic, act.value)
+        elif isinstance(act, Hear):
+            heard = await link.hear(act.characteristic, act.limit_s)
+            if heard is not None:
+                return Answer(heard.at, heard.at, heard.data)
+        elif isinstance(act, Rest):
+            await asyncio.sleep(act.seconds)
         else:
             await link.subscribe(act.characteristic)
     except DeviceRefused as error:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bleak import BleakClient, BleakScanner
+from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
@@ -48,6 +49,7 @@ CALL_S = 10.0  # an ATT transaction has 30 s (Core Specification, vol. 3, part F
 BOND_S = 30.0  # the Security Manager's own limit (Core Specification, vol. 3, part H, 3.4)
 DISCONNECT_S = 3.0
 STOP_SCANNER_S = 2.0
+LOOK_AGAIN_TIMES, LOOK_AGAIN_S = 3, 0.5  # bluez/bluez#1489
 ABANDON_S = 0.5  # for bleak to clean up what was cancelled
 LAST_WORD_S = 0.3  # between the error for a call and the word that the link was lost, whichever comes first
 VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
@@ -134,6 +136,7 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
             use_services_cache=False,
         )
         try:
+            await _look_again(client, sighting.found.details["path"])
             return GattLink(client, gone, is_real=is_real, is_bonded=sighting.bonded)
         except _BLEAK_ERRORS:  # lost again already, and its services with it
             await client.disconnect()
@@ -144,6 +147,16 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
     except _BLEAK_ERRORS as error:
         words = "it was heard and could not be connected: tried again when it is heard"
         raise LinkLost(LinkFault.NOT_CONNECTED, words) from error
+
+
+async def _look_again(client: BleakClient, path: str) -> None:
+    """Wait, not for ever, for what bluetoothd exports after it has said that all services are resolved."""
+    for _ in range(LOOK_AGAIN_TIMES):
+        if client.services.services and all(service.characteristics for service in client.services):
+            return
+        await asyncio.sleep(LOOK_AGAIN_S)
+        bus = await get_global_bluez_manager()  # bleak asks once a connection
+        client._backend.services = await bus.get_services(path, use_cached=False, requested_services=None)  # noqa: SLF001
 
 
 async def hang_up_what_was_left(address: str) -> None:
@@ -230,6 +243,26 @@ class GattLink:
                 self.lost()
 
         await self._ask(self._client.start_notify(found, take), f"subscribe to {characteristic}", CALL_S)
+
+    async def hear(self, characteristic: str, limit_s: float) -> Value | None:
+        """Turn on notifications and answer the first; None if none comes within `limit_s`, or the link is lost.
+
+        What is notified later is not taken. Raises LinkError, of which DeviceRefused is the device's own word.
+        """
+        first: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
+
+        def take(_sender: BleakGATTCharacteristic, data: bytearray) -> None:
+            if not first.done():
+                first.set_result(Value(characteristic, bytes(data), time.monotonic()))
+
+        found = self._find(characteristic)
+        await self._ask(self._client.start_notify(found, take), f"subscribe to {characteristic}", CALL_S)
+        either: set[asyncio.Future[Any]] = {first, self._gone}
+        await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if first.done():
+            return first.result()
+        first.cancel()
+        return None
 
     async def next_value(self, silence_s: float) -> Value | None:
         """Answer the next value; None when nothing came for `silence_s`, or the link is lost and all were answered."""

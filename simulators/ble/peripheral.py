@@ -4,7 +4,7 @@
 2. It remembers one host. Whoever pairs last is that host.
 3. It carries the marker service: what a gateway reads on a real radio cannot pass for a patient's.
 4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold. A device with a display
-   may show digits instead, which the host must be told. With `is_open` it asks for none: anybody may turn its
+   may show digits instead, which the host must be told. Without `bonds` it asks for none: anybody may turn its
    measurement on.
 """
 
@@ -93,14 +93,16 @@ class Peripheral:
         measurement: Characteristic[bytes],
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
-        is_open: bool = False,
+        bonds: bool = True,
+        manufacturer_data: bytes = b"",
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
         shows_passkey: bool = False,
     ) -> None:
         """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
 
-        `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already.
-        `shows_passkey`: it has a display, and pairs with nobody who does not know the digits there.
+        `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already. `bonds`:
+        whether it wants a bond before it indicates. `shows_passkey`: it has a display, and pairs with nobody who does
+        not know the digits there.
         """
         self.shown_passkey: int | None = None
         self._shows_passkey = shows_passkey
@@ -108,6 +110,7 @@ class Peripheral:
         self.address = address
         self.journal: list[str] = []
         self.on_subscribed: Callable[[Connection], Coroutine[Any, Any, None]] | None = None
+        self.on_unsubscribed: Callable[[], None] | None = None
         self._radio = radio
         self._measurement = measurement
         self._pairing_allowed = pairing_allowed
@@ -121,7 +124,7 @@ class Peripheral:
             DeviceConfiguration(
                 name=name,
                 address=hci.Address(address, hci.Address.RANDOM_DEVICE_ADDRESS),
-                advertising_data=_advertising_data(name, advertised),
+                advertising_data=_advertising_data(name, advertised, manufacturer_data),
                 advertising_interval_min=advertising_interval_ms,
                 advertising_interval_max=advertising_interval_ms,
             ),
@@ -130,14 +133,13 @@ class Peripheral:
         )
         self._device.keystore = self._keys
         self._device.pairing_config_factory = self._pairing_config
-        if not is_open:
-            # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
-            cccd = Descriptor(
-                GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
-                _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
-                self._device.gatt_server.make_descriptor_value(measurement),
-            )
-            measurement.descriptors = [cccd]
+        # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
+        cccd = Descriptor(
+            GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+            _Allowed.READABLE | _Allowed.WRITEABLE | (_Allowed.WRITE_REQUIRES_ENCRYPTION if bonds else _Allowed(0)),
+            self._device.gatt_server.make_descriptor_value(measurement),
+        )
+        measurement.descriptors = [cccd]
         measurement.on(measurement.EVENT_SUBSCRIPTION, self._on_subscription)
         self._device.add_services([_marker(), *services])
         self._device.on(self._device.EVENT_CONNECTION, self._on_connection)
@@ -209,6 +211,11 @@ class Peripheral:
         if self.connection is not None:
             await self._device.indicate_subscriber(self.connection, characteristic, value)
 
+    async def notify(self, connection: Connection, characteristic: Characteristic[bytes], value: bytes) -> None:
+        """Tell `value` to a host that has turned notifications on; nothing if it has not, or is gone."""
+        if self.connection is connection:
+            await self._device.notify_subscriber(connection, characteristic, value)
+
     async def indicate_unheeded(self, connection: Connection, value: bytes) -> None:
         """Send `value` and wait for no confirmation."""
         self.run(self._unheeded(connection, value))
@@ -254,6 +261,8 @@ class Peripheral:
         self._subscribed = notify or indicate
         if self._subscribed and self.on_subscribed is not None:
             self.run(self.on_subscribed(connection))
+        if not self._subscribed and self.on_unsubscribed is not None:
+            self.on_unsubscribed()
 
     async def _unheeded(self, connection: Connection, value: bytes) -> None:
         try:
@@ -313,12 +322,14 @@ def _marker() -> Service:
     return Service(UUID(MARKER_SERVICE), [says_so])
 
 
-def _advertising_data(name: str, service: int) -> bytes:
+def _advertising_data(name: str, service: int, manufacturer_data: bytes) -> bytes:
     structures = [
         (AdvertisingData.FLAGS, bytes([_LIMITED_OR_GENERAL_LE_ONLY])),
         (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, struct.pack("<H", service)),
         (AdvertisingData.COMPLETE_LOCAL_NAME, name.encode()),
     ]
+    if manufacturer_data:
+        structures.append((AdvertisingData.MANUFACTURER_SPECIFIC_DATA, manufacturer_data))
     data = bytes(AdvertisingData(structures))
     if len(data) > 31:
         raise ValueError(

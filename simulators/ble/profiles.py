@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import IntEnum, IntFlag
 
 # Assigned numbers, 16 bits each.
+CURRENT_TIME_SERVICE = 0x1805
 HEALTH_THERMOMETER = 0x1809
 HEART_RATE = 0x180D
 DEVICE_INFORMATION = 0x180A
@@ -26,6 +27,7 @@ MODEL_NUMBER = 0x2A24
 SERIAL_NUMBER = 0x2A25
 FIRMWARE_REVISION = 0x2A26
 MANUFACTURER_NAME = 0x2A29
+CURRENT_TIME = 0x2A2B
 BLOOD_PRESSURE_MEASUREMENT = 0x2A35
 HEART_RATE_MEASUREMENT = 0x2A37
 BLOOD_PRESSURE_FEATURE = 0x2A49
@@ -49,6 +51,7 @@ class BloodPressureStatus(IntFlag):
 class TemperatureType(IntEnum):
     """Where it was taken: Temperature Type, 2A1D, also the last field of 2A1C."""
 
+    NOT_SAID = 0  # reserved, and seen
     ARMPIT = 1
     BODY = 2
     EAR = 3
@@ -83,6 +86,27 @@ def read_date_time(data: bytes) -> datetime:
         raise ValueError(f"a Date Time has 7 bytes, this {len(data)}")
     year, month, day, hour, minute, second = struct.unpack("<HBBBBB", data)
     return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - a device's clock knows no zone
+
+
+def current_time(when: datetime | None) -> bytes:
+    """Current Time, 2A2B, 10 bytes: to 1/256 s, with the day of the week, never adjusted; None is the unknown date."""
+    if when is None:
+        return bytes(10)
+    return date_time(when) + bytes([when.isoweekday(), when.microsecond * 256 // 1_000_000, 0])
+
+
+def read_current_time(data: bytes) -> datetime:
+    """The time that a host writes to 2A2B, to the second. ValueError if it is not 10 bytes or no date."""
+    if len(data) != 10:
+        raise ValueError(f"a Current Time has 10 bytes, this {len(data)}")
+    return read_date_time(data[:7])
+
+
+def beurer_record(systolic: int, diastolic: int, pulse: int, *, taken: datetime, user: int, status: int) -> bytes:
+    """2A35 as a BM85 sends it: flags 0x56, no mean pressure, a user unannounced, pulse and status big-endian."""
+    pressures = sfloat(Decimal(systolic)) + sfloat(Decimal(diastolic)) + bytes(2)
+    tail = sfloat(Decimal(pulse))[::-1] + bytes([user]) + struct.pack(">H", status)
+    return bytes([0x56]) + pressures + date_time(taken) + tail
 
 
 def blood_pressure_measurement(

@@ -18,7 +18,10 @@ from simulators.ble.faults import ble_fault_named
 from simulators.ble.masimo_mightysat import MightySat
 from simulators.ble.open_device import OpenDevice
 from simulators.ble.polar import PolarStrap
-from simulators.ble.profiles import float32, sfloat
+from simulators.ble.profiles import HEALTH_THERMOMETER, float32, sfloat
+from simulators.ble.sig_device import SigDevice
+from simulators.ble.sig_models import MODELS as SIG_MODELS
+from simulators.ble.sig_models import SigModel
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
 from simulators.ports.room import Room
@@ -27,14 +30,23 @@ from simulators.story import setting
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
-_Maker = Callable[..., AndDevice | OpenDevice]
+_CUFF, _THERMOMETER = ("systolic", "diastolic", "pulse_rate"), ("body_temperature",)
+_Maker = Callable[..., AndDevice | OpenDevice | SigDevice]
+
+
+def _sig(number: int, model: SigModel) -> tuple[_Maker, str, tuple[str, ...]]:
+    kinds = _THERMOMETER if model.service == HEALTH_THERMOMETER else _CUFF
+    return partial(SigDevice, model=model), f"C8:1E:8E:01:{number:02X}:01", kinds
+
+
 _MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
-    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
-    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
+    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", _CUFF),
+    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", _THERMOMETER),
     "choicemmed-plx": (ChoicemmedOximeter, "C8:1E:8E:00:03:01", ("oxygen_saturation", "pulse_rate")),
     "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", ("oxygen_saturation", "pulse_rate")),
     "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", ("heart_rate",)),
     "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", ("heart_rate",)),
+    **{name: _sig(number, model) for number, (name, model) in enumerate(SIG_MODELS.items())},
 }
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
@@ -94,7 +106,7 @@ async def serve_ble(
 
 async def _measure_until(
     stopped: asyncio.Event,
-    device: AndDevice | OpenDevice,
+    device: AndDevice | OpenDevice | SigDevice,
     patient: Patient,
     given: Mapping[str, Decimal],
     every_s: float,
@@ -107,16 +119,20 @@ async def _measure_until(
         patient.advance(every_s)
 
 
-async def _measure(device: AndDevice | OpenDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
+async def _measure(device: AndDevice | OpenDevice | SigDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
+    pressure = (
+        int(given.get("systolic", round(vitals.systolic))),
+        int(given.get("diastolic", round(vitals.diastolic))),
+        int(given.get("pulse_rate", round(vitals.pulse))),
+    )
+    temperature = given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}"))
     if isinstance(device, AndUa651ble):
-        await device.measure(
-            int(given.get("systolic", round(vitals.systolic))),
-            int(given.get("diastolic", round(vitals.diastolic))),
-            int(given.get("pulse_rate", round(vitals.pulse))),
-        )
+        await device.measure(*pressure)
     elif isinstance(device, AndUt201ble):
-        await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
+        await device.measure(temperature)
+    elif isinstance(device, SigDevice):
+        await (device.temperature(temperature) if device.is_thermometer else device.pressure(*pressure))
     elif isinstance(device, ChoicemmedOximeter | MightySat):
         await device.measure(
             int(given.get("oxygen_saturation", round(vitals.spo2))), int(given.get("pulse_rate", round(vitals.pulse)))

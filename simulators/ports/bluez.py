@@ -3,7 +3,7 @@
     bleak, unmodified ── dbus-daemon ── Bluez ── bumble host and controller ── Air ── a simulated device
 
 1. GATT and pairing are done for real; only the words on the bus are imitated.
-2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `hang`, `die`), and where bluetoothd fails by
+2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `resolve_early`, `hang`, `die`), and where bluetoothd fails by
    itself: pairing without an agent, a lost bond, two discoveries of one client. See bluez_device.py, bluez_agents.py.
 3. Each advertisement is told as a change of RSSI, also of a bonded device. After 5.86 (bluez e004414a1) bluetoothd does
    so only while a filter names RSSI or Pathloss; without one it tells of changes of 8 dBm or more.
@@ -138,6 +138,10 @@ class Bluez:
     def go_deaf(self, until: Cure) -> None:
         """Report no device any more, though it is said to be discovering; see Cure. Links and connecting go on."""
         self._adapter.deaf = until
+
+    def resolve_early(self, late_s: float) -> None:
+        """Say from now on that services are resolved `late_s` before their characteristics are there; 0: no more."""
+        self._adapter.late_s = late_s
 
     def hang(self) -> None:
         """Stand still as after SIGSTOP: the name is owned, nothing is answered or told. Links stay, as the kernel's."""

@@ -37,7 +37,7 @@ class Adapter:
     """One adapter, over a bumble central and the bonds it keeps. Raises BluezError as bluetoothd answers.
 
     Clients are D-Bus names: each has its discovery and its filter. `deaf`: nothing is reported any more, though all
-    looks well, until the cure.
+    looks well, until the cure. `late_s`: so long after ServicesResolved come the characteristics (bluez/bluez#1489).
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Adapter:
         self._keys = keys
         self._consent = consent
         self.deaf: Cure | None = None
+        self.late_s = 0.0
         self._connecting = asyncio.Lock()
         self._devices: dict[str, RemoteDevice] = {}
         self._filters: dict[str, set[str]] = {}
@@ -186,7 +187,14 @@ class Adapter:
         device = self._devices.get(path)
         if device is None:
             device = RemoteDevice(
-                advertisement.address, path, self._tree, self._central, self._keys, self._connecting, self._consent
+                advertisement.address,
+                path,
+                self._tree,
+                self._central,
+                self._keys,
+                self._connecting,
+                self._consent,
+                lambda: self.late_s,
             )
             self._devices[path] = device
         device.heard(PATH, _advertised(advertisement, uuids))

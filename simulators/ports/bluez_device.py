@@ -57,8 +57,12 @@ class RemoteDevice:
         keys: MemoryKeyStore,
         connecting: asyncio.Lock,
         consent: Callable[[str], Awaitable[bool]],
+        late_s: Callable[[], float],
     ) -> None:
-        """`connecting`: one at a time on one radio. `consent` asks the agent, by the device's path."""
+        """`connecting`: one at a time on one radio. `consent` asks the agent, by the device's path.
+
+        `late_s`: how long after it has said that all services are resolved their characteristics come.
+        """
         self.path = path
         self.address = address
         self._tree = tree
@@ -66,6 +70,7 @@ class RemoteDevice:
         self._keys = keys
         self._connecting = connecting
         self._consent = consent
+        self._late_s = late_s
         self._attempt: asyncio.Task[None] | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -239,11 +244,19 @@ class RemoteDevice:
             self._central.remove_listener(with_failure, listener)
 
     async def _resolve(self, connection: Connection) -> None:
+        late_s = self._late_s()
+
+        async def between() -> None:
+            if late_s:
+                self._tree.change(self.path, DEVICE, ServicesResolved=Variant("b", True))
+                await asyncio.sleep(late_s)
+
         try:
-            await self.gatt.resolve(connection)
+            await self.gatt.resolve(connection, between)
         except (BaseBumbleError, TimeoutError):
             return  # the link is lost, and that is told elsewhere
-        self._tree.change(self.path, DEVICE, ServicesResolved=Variant("b", True))
+        if not late_s:
+            self._tree.change(self.path, DEVICE, ServicesResolved=Variant("b", True))
 
     async def _bond(self, reason_if_not: int) -> None:
         connection = self._connection

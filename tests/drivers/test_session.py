@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.ble import current_time
+from drivers.ble.companions import TEXT_LIMIT, text
 from drivers.ble.session import (
     BATTERY,
+    CURRENT_TIME,
     DATE_TIME,
     FIRMWARE,
+    HEAR_S,
     MAKER,
     MODEL,
     SERIAL,
     TEMPERATURE_TYPE,
-    TEXT_LIMIT,
     Act,
     Answer,
     Bond,
     Found,
+    Hear,
     LocalTime,
     Read,
+    Rest,
     Subscribe,
     Write,
     converse,
-    text,
 )
 from drivers.contract import Battery, ClockReading, ClockSetting, Identity, Notice, Site
-from drivers.models import SessionStep
+from drivers.models import DeviceClock, SessionStep
 
 A_AND_D: tuple[SessionStep, ...] = ("bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe")
 ALL = frozenset({MAKER, MODEL, SERIAL, FIRMWARE, BATTERY, DATE_TIME, TEMPERATURE_TYPE, "2A35"})
@@ -54,10 +58,15 @@ def talk(
     has: Collection[str] = ALL,
     local_time: LocalTime = lambda: (NOW, 50.0),
     records: Collection[str] = ("2A35",),
+    clock_kind: DeviceClock = DeviceClock(),  # noqa: B008 - it is frozen
+    rest_s: float = 0.0,
 ) -> Said:
-    """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds."""
+    """Go through the dialog; None in `said` is what the device refuses. Each act takes two seconds.
+
+    `notified` in `said` is what it tells of its clock unasked, at the end of those two seconds.
+    """
     heard: Said = []
-    conversation = converse(steps, records, has, local_time)
+    conversation = converse(steps, records, has, local_time, clock_kind, rest_s)
     clock = 100.0
     answer: Answer | None = None
     while True:
@@ -67,7 +76,11 @@ def talk(
             return heard
         heard.append(act)
         answer = None
-        if isinstance(act, Bond | Read | Write | Subscribe):
+        if isinstance(act, Hear):
+            value = said.get("notified", b"")
+            answer = Answer(clock + 2.0 if value else clock, clock + 2.0, value or b"", value is None)
+            clock += 10.0
+        elif isinstance(act, Act):
             value = said.get(act.characteristic, b"") if isinstance(act, Read) else b""
             refused = value is None or (isinstance(act, Write) and said.get("write", b"") is None)
             answer = Answer(clock, clock + 2.0, value or b"", refused)
@@ -81,7 +94,7 @@ def the_only(kind: type[Found], said: Said) -> Found | None:
 
 
 def asked(said: Said) -> list[str]:
-    return [act.characteristic for act in said if isinstance(act, Read | Write | Subscribe)]
+    return [act.characteristic for act in said if isinstance(act, Read | Write | Subscribe | Hear)]
 
 
 def test_the_whole_way_of_an_a_and_d() -> None:
@@ -176,6 +189,77 @@ def test_a_clock_that_shows_no_time_is_set_all_the_same(answer: bytes | None) ->
     said = talk(said={**SAID, DATE_TIME: answer})
     assert the_only(ClockReading, said) is None
     assert the_only(ClockSetting, said) is not None
+
+
+# ---- a clock of two kinds, and one that is told ----------------------------------------------------------------------
+
+CLOCK: tuple[SessionStep, ...] = ("read_clock", "set_clock", "subscribe")
+TOLD = DeviceClock(told=True, off_by_s=600)
+AT_HALF_PAST = bytes.fromhex("ea070b160d1e00078000")  # 2026-11-22 13:30:00 and a half, a Sunday
+
+
+def test_a_current_time_is_read_with_its_fractions_and_set() -> None:
+    said = talk(CLOCK, {CURRENT_TIME: AT_HALF_PAST}, {CURRENT_TIME, "2A35"})
+    assert said == [
+        Read(CURRENT_TIME),
+        ClockReading(datetime(2026, 11, 22, 13, 30, 0, 500_000), 101.0, 2.0),  # noqa: DTZ001
+        ClockSetting(datetime(2026, 11, 22, 13, 5, 31), 50.0),  # noqa: DTZ001
+        Write(CURRENT_TIME, bytes.fromhex("ea070b160d051f070001")),
+        Subscribe("2A35"),
+    ]
+
+
+def test_of_two_clocks_the_one_that_is_read_is_the_one_that_is_set() -> None:
+    said = talk(CLOCK, {CURRENT_TIME: AT_HALF_PAST, DATE_TIME: SAID[DATE_TIME]}, {CURRENT_TIME, DATE_TIME, "2A35"})
+    assert asked(said) == [CURRENT_TIME, CURRENT_TIME, "2A35"]
+
+
+def test_a_clock_that_is_told_is_heard_once_and_set_at_that_moment() -> None:
+    said = talk(CLOCK, {"notified": AT_HALF_PAST}, {CURRENT_TIME, "2A35"}, clock_kind=TOLD)
+    assert said[:2] == [
+        Hear(CURRENT_TIME, HEAR_S),
+        ClockReading(datetime(2026, 11, 22, 13, 30, 0, 500_000), 102.0, 1.0),  # noqa: DTZ001 - as of its arrival
+    ]
+    assert [type(one) for one in said[2:]] == [ClockSetting, Write, Subscribe]
+
+
+@pytest.mark.parametrize(("off_s", "written"), [(0, 0), (599, 0), (-599, 0), (601, 1), (-601, 1), (86_400 * 365, 1)])
+def test_what_a_device_would_refuse_is_not_written(off_s: float, written: int) -> None:
+    shown = current_time.encode(NOW + timedelta(seconds=off_s))
+    said = talk(CLOCK, {"notified": shown}, {CURRENT_TIME, "2A35"}, lambda: (NOW, 102.0), clock_kind=TOLD)
+    assert len([one for one in said if isinstance(one, Write)]) == written
+    assert len([one for one in said if isinstance(one, ClockSetting)]) == written
+
+
+def test_how_far_a_clock_is_off_counts_the_time_since_it_was_heard() -> None:
+    shown = current_time.encode(NOW)
+    said = talk(CLOCK, {"notified": shown}, {CURRENT_TIME, "2A35"}, lambda: (NOW, 102.0 - 601), clock_kind=TOLD)
+    assert [one for one in said if isinstance(one, Write)]
+
+
+@pytest.mark.parametrize("notified", [b"", None])
+def test_a_clock_that_is_not_told_is_read_and_not_written(notified: bytes | None) -> None:
+    said = talk(CLOCK, {"notified": notified, CURRENT_TIME: AT_HALF_PAST}, {CURRENT_TIME, "2A35"}, clock_kind=TOLD)
+    assert asked(said) == [CURRENT_TIME, CURRENT_TIME, "2A35"]
+    assert the_only(ClockReading, said) is not None
+    assert not [one for one in said if isinstance(one, Write)]
+
+
+def test_a_told_clock_that_shows_no_time_is_set() -> None:
+    said = talk(CLOCK, {"notified": bytes(10)}, {CURRENT_TIME, "2A35"}, clock_kind=TOLD)
+    assert the_only(ClockReading, said) is None
+    assert [one for one in said if isinstance(one, Write)]
+
+
+def test_a_refusal_of_what_was_told_is_a_notice_at_most() -> None:
+    said = talk(CLOCK, {"notified": AT_HALF_PAST, "write": None}, {CURRENT_TIME, "2A35"}, clock_kind=TOLD)
+    assert isinstance(the_only(Notice, said), Notice)
+    assert said[-1] == Subscribe("2A35")
+
+
+def test_it_is_left_alone_before_its_records_are_subscribed_to() -> None:
+    assert talk(("battery", "subscribe"), rest_s=0.1)[-2:] == [Rest(0.1), Subscribe("2A35")]
+    assert not [one for one in talk() if isinstance(one, Rest)]
 
 
 # ---- what it says of itself ------------------------------------------------------------------------------------------
