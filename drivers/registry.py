@@ -43,6 +43,7 @@ _BLE = {
     "ble_heart_rate": "drivers.ble.heart_rate",
     "ble_pulse_oximeter": "drivers.ble.pulse_oximeter",
     "ble_thermometer": "drivers.ble.thermometer",
+    "xiaomi_scale": "drivers.ble.xiaomi_scale",
 }
 
 
@@ -105,6 +106,11 @@ def advertisements(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCode
     """Answer what the BLE driver `name` reads of advertisements: service data's UUID -> codec. Raises KeyError."""
     module = import_module(_BLE[name])
     return cast("_Advertised", module).advertisements(quirks) if hasattr(module, "advertisements") else {}
+
+
+def is_only_heard(name: str) -> bool:
+    """Answer whether the BLE driver `name` reads advertisements alone: nothing is ever connected. Raises KeyError."""
+    return not records(name) and bool(advertisements(name, Quirks()))
 
 
 def records(name: str) -> tuple[str, ...]:

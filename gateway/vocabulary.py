@@ -83,6 +83,7 @@ UNITS: dict[str, Unit] = {
     "[in_i]": Unit("cm", Fraction("2.54")),
     "kg/m2": Unit("kg/m2"),
     "%": Unit("%"),
+    "Ohm": Unit("Ohm"),
 }
 
 # The device itself doubts what it measured: every value of the reading is questionable, the flag is the reason.
@@ -93,8 +94,9 @@ DOUBTING_FLAGS = frozenset(
     }
 )
 
-# The device says that it is broken, and sends numbers all the same: the reading is held, the flag is the reason.
-HOLDING_FLAGS = frozenset({"equipment_malfunction"})
+# The device says that it is broken, and sends numbers all the same; or that it weighs a thing, or a child in somebody's
+# arms: the reading is held, the flag is the reason.
+HOLDING_FLAGS = frozenset({"equipment_malfunction", "object"})
 
 # What a chart can use. All else that a codec may flag (`stable`, `height_absent`, `bmi_absent`, `patient_id_absent`,
 # `stray_6_prefix`, …) is a fact of the frame and ends here.
