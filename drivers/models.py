@@ -210,7 +210,8 @@ class DeviceModel:
     not known the digits that arrive tell it. `unit`: whether a frame says its unit (`sent`) or the site must
     (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
     of when; `stamped`, with the time of its own clock. A stamped record is live if it is at most `live_window_s` old
-    when it arrives. `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps
+    when it arrives. `broadcast`: it is only heard, and says its last measurement on; live is what was heard to settle,
+    without a silence of more than `live_window_s` (drivers/broadcasts.py). `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps
     included.
     """
 
@@ -230,7 +231,7 @@ class DeviceModel:
     unit: Literal["sent", "pinned"] = "sent"
     ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
-    memory: Literal["none", "unfenced", "stamped"] = "none"
+    memory: Literal["none", "unfenced", "stamped", "broadcast"] = "none"
     live_window_s: float = 120.0
     session: Session = field(default_factory=Session)
     quirks: Quirks = field(default_factory=Quirks)

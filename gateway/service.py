@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from drivers import registry
 from gateway import systemd
 from gateway.catalogue import load_ranges
 from gateway.clock import Clock
@@ -37,6 +38,7 @@ from gateway.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from drivers.links.radio import Radio
+    from gateway.advert_supervisor import AdvertSupervisor
     from gateway.ble_supervisor import BleSupervisor
 
 _log = logging.getLogger(__name__)
@@ -141,7 +143,7 @@ class Service:
         if failed is not None:
             raise ServiceFailed(failed)
 
-    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor:
+    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor | AdvertSupervisor:
         intake, outbox, clock = self._intakes[device.id], self._outbox, self._clock
         on_change, on_event = self._health.device_changed, self._health.event
         if device.address is None or self._radio is None:
@@ -151,6 +153,20 @@ class Service:
                 intake,
                 outbox,
                 clock,
+                demo=self._demo,
+                on_change=on_change,
+                on_event=on_event,
+            )
+        if registry.is_only_heard(device.model.driver):
+            from gateway.advert_supervisor import AdvertSupervisor
+
+            return AdvertSupervisor(
+                device,
+                device.address,
+                intake,
+                outbox,
+                clock,
+                self._radio,
                 demo=self._demo,
                 on_change=on_change,
                 on_event=on_event,
@@ -174,9 +190,10 @@ class Service:
         """Answer what goes through a pairing, where there is a radio."""
         if self._radio is None:
             return _no_radio
+        from gateway.ble_supervisor import BleSupervisor
         from gateway.pairing import Pairing
 
-        by_address = {s.address: s for s in self._supervisors.values() if not isinstance(s, Supervisor)}
+        by_address = {s.address: s for s in self._supervisors.values() if isinstance(s, BleSupervisor)}
         return Pairing(self._radio, by_address).converse
 
     def _radio_changed(self) -> None:
