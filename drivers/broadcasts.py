@@ -56,7 +56,9 @@ class Broadcasts:
     def take(self, event: Event, at: float) -> Heard:
         """Answer what `event`, heard at `at`, comes to."""
         if self._heard_at is not None and at - self._heard_at > self._window_s:
-            self._last = self._rising_at = None
+            self._last = None
+        if self._rising_at is not None and at - self._rising_at > self._window_s:
+            self._rising_at = None
         self._heard_at = at
         if isinstance(event, Sample):
             return self._weighed(event)

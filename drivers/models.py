@@ -211,8 +211,8 @@ class DeviceModel:
     (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
     of when; `stamped`, with the time of its own clock. A stamped record is live if it is at most `live_window_s` old
     when it arrives. `broadcast`: it is only heard, and says its last measurement on; live is what was heard to settle,
-    without a silence of more than `live_window_s` (drivers/broadcasts.py). `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps
-    included.
+    without a silence of more than `live_window_s` (drivers/broadcasts.py). `pairing`: how a person brings it into
+    pairing mode. `notes`: what IT or an MA should know, traps included.
     """
 
     __pydantic_config__: ClassVar = _STRICT

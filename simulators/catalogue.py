@@ -102,6 +102,8 @@ BLE_MODELS = (
     "masimo-mightysat",
     "polar-h7",
     "polar-h10",
+    "xiaomi-mi-scale",
+    "xiaomi-mi-scale-2",
     "omron-hem-9200t",
     "omron-bp5150",
     "omron-bp5250",

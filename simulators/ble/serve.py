@@ -16,6 +16,7 @@ from simulators.ble.and_ut_201ble import AndUt201ble
 from simulators.ble.choicemmed import ChoicemmedOximeter
 from simulators.ble.faults import ble_fault_named
 from simulators.ble.masimo_mightysat import MightySat
+from simulators.ble.mi_scale import HEAVIEST_KG, MiScale
 from simulators.ble.open_device import OpenDevice
 from simulators.ble.polar import PolarStrap
 from simulators.ble.profiles import HEALTH_THERMOMETER, float32, sfloat
@@ -31,7 +32,8 @@ EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
 
 _CUFF, _THERMOMETER = ("systolic", "diastolic", "pulse_rate"), ("body_temperature",)
-_Maker = Callable[..., AndDevice | OpenDevice | SigDevice]
+_Device = AndDevice | OpenDevice | SigDevice | MiScale
+_Maker = Callable[..., _Device]
 
 
 def _sig(number: int, model: SigModel) -> tuple[_Maker, str, tuple[str, ...]]:
@@ -46,6 +48,8 @@ _MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
     "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", ("oxygen_saturation", "pulse_rate")),
     "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", ("heart_rate",)),
     "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", ("heart_rate",)),
+    "xiaomi-mi-scale": (partial(MiScale, generation=1), "C8:1E:8E:00:06:01", ("body_weight",)),
+    "xiaomi-mi-scale-2": (partial(MiScale, generation=2), "C8:1E:8E:00:06:02", ("body_weight",)),
     **{name: _sig(number, model) for number, (name, model) in enumerate(SIG_MODELS.items())},
 }
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
@@ -70,8 +74,8 @@ async def serve_ble(
 
     Without `dongle` it is on a simulated air: the first line is the environment for the gateway's process. `dongle` is
     a real controller, named as bumble names transports (`usb:0`). The last line is the device's address and name.
-    `settings` are KIND=VALUE (mmHg, /min, °C); what is not set is a patient's, from `seed`. `faults` happen each time.
-    ValueError for bad usage, in words for who typed it; RuntimeError or OSError if bus or dongle cannot be had.
+    `settings` are KIND=VALUE (mmHg, /min, °C, kg); what is not set is a patient's, from `seed`. `faults` happen each
+    time. ValueError for bad usage, in words for who typed it; RuntimeError or OSError if bus or dongle cannot be had.
     """
     make, usual_address, kinds = _MODELS[model]
     given = dict(_value(text, kinds) for text in settings)
@@ -87,9 +91,10 @@ async def serve_ble(
                 sys.stdout.write(f"{name}={value}\n")
         else:
             radio = await open_dongle(dongle)
-        device = make(radio, at, standing=standing)
+        device: _Device = make(radio, at, standing=standing)
         await stack.enter_async_context(device)
-        sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
+        name = device.name if isinstance(device, MiScale) else device.peripheral.name
+        sys.stdout.write(f"{device.address} {name}\n")
         sys.stdout.flush()
         # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
         stopped = asyncio.Event()
@@ -106,7 +111,7 @@ async def serve_ble(
 
 async def _measure_until(
     stopped: asyncio.Event,
-    device: AndDevice | OpenDevice | SigDevice,
+    device: _Device,
     patient: Patient,
     given: Mapping[str, Decimal],
     every_s: float,
@@ -119,7 +124,7 @@ async def _measure_until(
         patient.advance(every_s)
 
 
-async def _measure(device: AndDevice | OpenDevice | SigDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
+async def _measure(device: _Device, patient: Patient, given: Mapping[str, Decimal]) -> None:
     vitals = patient.vitals
     pressure = (
         int(given.get("systolic", round(vitals.systolic))),
@@ -137,6 +142,9 @@ async def _measure(device: AndDevice | OpenDevice | SigDevice, patient: Patient,
         await device.measure(
             int(given.get("oxygen_saturation", round(vitals.spo2))), int(given.get("pulse_rate", round(vitals.pulse)))
         )
+    elif isinstance(device, MiScale):
+        weight = given.get("body_weight", Decimal(f"{vitals.weight_kg:.1f}"))
+        await device.measure(min(weight, HEAVIEST_KG), impedance=500)
     elif isinstance(device, PolarStrap):
         await device.measure(int(given.get("heart_rate", round(vitals.pulse))))
 
@@ -151,6 +159,10 @@ def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
         number = Decimal("nan")
     if not number.is_finite():
         raise ValueError(f"{text!r}: {value!r} is no number")
+    if kind == "body_weight":
+        if not 0 < number <= HEAVIEST_KG:
+            raise ValueError(f"{text!r}: more than 0, and no more than {HEAVIEST_KG} kg")
+        return kind, number
     try:
         (float32 if kind == "body_temperature" else sfloat)(number)
     except ValueError as error:

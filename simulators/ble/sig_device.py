@@ -84,9 +84,9 @@ class SigDevice:
         self._asked_at = 0.0
         self._told = 0  # notifications of its clock on this connection
         digits = address.replace(":", "")[-6:]
-        thermometer = model.service == profiles.HEALTH_THERMOMETER
+        self.is_thermometer = model.service == profiles.HEALTH_THERMOMETER
         measurement = indicated(
-            profiles.TEMPERATURE_MEASUREMENT if thermometer else profiles.BLOOD_PRESSURE_MEASUREMENT
+            profiles.TEMPERATURE_MEASUREMENT if self.is_thermometer else profiles.BLOOD_PRESSURE_MEASUREMENT
         )
         self.peripheral = Peripheral(
             radio,

@@ -221,4 +221,8 @@ def _advertised(advertisement: Advertisement, uuids: list[str]) -> dict[str, Var
     makers = data.get_all(AdvertisingData.MANUFACTURER_SPECIFIC_DATA)
     if makers:
         told["ManufacturerData"] = Variant("a{qv}", {company: Variant("ay", bytes(value)) for company, value in makers})
+    services = data.get_all(AdvertisingData.SERVICE_DATA_16_BIT_UUID)
+    if services:
+        said = {long_uuid(uuid): Variant("ay", bytes(value)) for uuid, value in services}
+        told["ServiceData"] = Variant("a{sv}", said)
     return told
