@@ -183,7 +183,22 @@ async def _look_again(client: BleakClient, path: str) -> None:
 
 async def hang_up_what_was_left(address: str) -> None:
     """End a link that a gateway before us left behind: who is connected does not advertise."""
-    await _quietly(in_time(close_stale_connections_by_address(address), DISCONNECT_S))
+    for heard_as in sorted(await _heard_as(address)):
+        await _quietly(in_time(close_stale_connections_by_address(heard_as), DISCONNECT_S))
+
+
+async def _heard_as(address: str) -> set[str]:
+    """The addresses by which bluetoothd's object of this device may go: also the private one that it bonded with."""
+    try:
+        bus = await in_time(get_global_bluez_manager(), DISCONNECT_S)
+    except _BLEAK_ERRORS:
+        return {address}
+    known = {
+        path.rpartition("/dev_")[2].replace("_", ":")
+        for path, interfaces in bus._properties.items()  # noqa: SLF001 - bleak has no other way to ask for them
+        if interfaces.get("org.bluez.Device1", {}).get("Address") == address
+    }
+    return {address} | known
 
 
 @dataclass(frozen=True, slots=True)

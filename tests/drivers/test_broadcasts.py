@@ -47,7 +47,16 @@ def readings(events: Iterable[Event], gap_s: float = 0.5) -> list[str]:
 
 
 def test_a_weighing_that_was_heard_to_become_is_one_reading_of_now() -> None:
-    frames = [EMPTY, RISING, RISING, weight(), weight(), weight(impedance=503), weight(off=True), weight(off=True)]
+    frames: list[Event] = [
+        EMPTY,
+        RISING,
+        RISING,
+        weight(),
+        weight(),
+        weight(impedance=503),
+        weight(off=True),
+        weight(off=True),
+    ]
     assert told(frames) == ["zero", "unstable", "unstable", "80.0 live", *["repeat"] * 4]
 
 
@@ -80,7 +89,7 @@ def test_a_rise_is_forgotten_after_a_silence_and_by_what_ends_it() -> None:
 
 
 def test_the_same_weight_again_is_another_reading_if_it_rose_again() -> None:
-    once = [RISING, weight(), weight(off=True)]
+    once: list[Event] = [RISING, weight(), weight(off=True)]
     later = STAMP + timedelta(seconds=30)
     assert readings([*once, RISING, weight(stamp=later), weight(stamp=later, off=True)]) == ["80.0 live"] * 2
     assert readings([*once, RISING, weight(), weight(off=True)]) == ["80.0 live"] * 2  # a clock that stands still

@@ -154,8 +154,8 @@ def test_any_frame_is_one_event_with_its_bytes(service: str, length: int, data: 
 @pytest.mark.parametrize("spelt", [str.upper, str.lower])
 def test_decode_takes_an_advertisement(row: dict[str, Any], spelt: Any) -> None:
     value = bytes.fromhex(row["hex"])
-    for named in ({"model": None, "driver": "xiaomi_scale"}, {"model": "xiaomi-mi-scale", "driver": None}):
-        events = decoded(value, advertisement=spelt(service_of(row)), **named)
+    for model, driver in ((None, "xiaomi_scale"), ("xiaomi-mi-scale", None)):
+        events = decoded(value, model=model, driver=driver, advertisement=spelt(service_of(row)))
         assert events == [decode(service_of(row), value)]
 
 
