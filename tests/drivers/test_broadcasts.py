@@ -93,6 +93,7 @@ def test_the_same_weight_again_is_another_reading_if_it_rose_again() -> None:
     later = STAMP + timedelta(seconds=30)
     assert readings([*once, RISING, weight(stamp=later), weight(stamp=later, off=True)]) == ["80.0 live"] * 2
     assert readings([*once, RISING, weight(), weight(off=True)]) == ["80.0 live"] * 2  # a clock that stands still
+    assert readings([RISING, weight(), RISING, weight()]) == ["80.0 live"] * 2  # that the load went off was not heard
 
 
 def test_two_persons_one_after_the_other() -> None:
