@@ -190,11 +190,14 @@ class Service:
         """Answer what goes through a pairing, where there is a radio."""
         if self._radio is None:
             return _no_radio
+        from gateway.advert_supervisor import AdvertSupervisor
         from gateway.ble_supervisor import BleSupervisor
         from gateway.pairing import Pairing
 
-        by_address = {s.address: s for s in self._supervisors.values() if isinstance(s, BleSupervisor)}
-        return Pairing(self._radio, by_address).converse
+        attendants = self._supervisors.values()
+        by_address = {s.address: s for s in attendants if isinstance(s, BleSupervisor)}
+        only_heard = {s.address for s in attendants if isinstance(s, AdvertSupervisor)}
+        return Pairing(self._radio, by_address, only_heard).converse
 
     def _radio_changed(self) -> None:
         for supervisor in self._supervisors.values():

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -183,22 +183,20 @@ async def _look_again(client: BleakClient, path: str) -> None:
 
 async def hang_up_what_was_left(address: str) -> None:
     """End a link that a gateway before us left behind: who is connected does not advertise."""
-    for heard_as in sorted(await _heard_as(address)):
-        await _quietly(in_time(close_stale_connections_by_address(heard_as), DISCONNECT_S))
+
+    async def hang_up() -> None:
+        bus = await get_global_bluez_manager()
+        for heard_as in sorted({address, *_heard_as(address, bus._properties)}):  # noqa: SLF001 - bleak tells no other way
+            await close_stale_connections_by_address(heard_as)
+
+    await _quietly(in_time(hang_up(), DISCONNECT_S))
 
 
-async def _heard_as(address: str) -> set[str]:
-    """The addresses by which bluetoothd's object of this device may go: also the private one that it bonded with."""
-    try:
-        bus = await in_time(get_global_bluez_manager(), DISCONNECT_S)
-    except _BLEAK_ERRORS:
-        return {address}
-    known = {
-        path.rpartition("/dev_")[2].replace("_", ":")
-        for path, interfaces in bus._properties.items()  # noqa: SLF001 - bleak has no other way to ask for them
-        if interfaces.get("org.bluez.Device1", {}).get("Address") == address
-    }
-    return {address} | known
+def _heard_as(address: str, objects: Mapping[str, Any]) -> Iterator[str]:
+    """The addresses in the paths of bluetoothd's objects of a device: of the private one that it bonded with, too."""
+    for path, interfaces in objects.items():
+        if interfaces.get("org.bluez.Device1", {}).get("Address") == address:
+            yield path.rpartition("/dev_")[2].replace("_", ":")
 
 
 @dataclass(frozen=True, slots=True)

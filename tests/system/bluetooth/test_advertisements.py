@@ -169,7 +169,7 @@ async def test_silence_is_no_fault_and_the_adapters_is_shown(scales: Scales) -> 
     assert scales.told == [(72.45, "usable", [])]
 
 
-async def _bond_by_hand(room: Any, name: str) -> None:
+async def _bond_by_hand(room: Any, name: str, *, stays_connected: bool = False) -> None:
     """What a person does with bluetoothctl: an agent, a scan, pair."""
     bus = await MessageBus(bus_address=room.environment["DBUS_SYSTEM_BUS_ADDRESS"]).connect()
 
@@ -198,7 +198,8 @@ async def _bond_by_hand(room: Any, name: str) -> None:
                     path = known
                     assert shown["Address"].value != CUFF, "it tells its own address to nobody"
     await call(path, "org.bluez.Device1", "Pair")
-    await call(path, "org.bluez.Device1", "Disconnect")
+    if not stays_connected:
+        await call(path, "org.bluez.Device1", "Disconnect")
     bus.disconnect()
     await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
@@ -224,6 +225,20 @@ async def test_a_bonded_cuff_is_heard_by_its_own_address_whatever_it_advertises_
         seen.add(str(exam_room.cuff.peripheral._device.random_address))
     assert len(seen) == 3
     assert exam_room.room.bluez.calls.count("Device1.Pair") == 1
+
+
+async def test_a_link_that_was_left_and_an_old_bond_are_found_by_its_own_address(exam_room: Any) -> None:
+    cuff, bluez = exam_room.cuff, exam_room.room.bluez
+    cuff.peripheral.be_private()
+    await cuff.pairing_mode()
+    await _bond_by_hand(exam_room.room, cuff.peripheral.name, stays_connected=True)
+    assert cuff.peripheral.connection is not None
+    await exam_room.start()
+    await exam_room.listening()
+    await exam_room.until(lambda _: cuff.peripheral.connection is None)
+    await exam_room.service._radio.forget(CUFF)
+    assert bluez.calls.count("Adapter1.RemoveDevice") == 1
+    assert not any(device.bonded for device in bluez._adapter._devices.values())
 
 
 async def test_who_is_not_bonded_is_not_known_by_a_private_address(exam_room: Any) -> None:
