@@ -156,6 +156,14 @@ async def test_both_scales_and_a_cuff_at_once(scales: Scales) -> None:
     assert sorted(reading["device"]["id"] for reading in told) == ["cuff", "scale", "scale-2"]
 
 
+async def test_there_is_nothing_to_pair(scales: Scales) -> None:
+    await scales.start()
+    reader, writer = await asyncio.open_unix_connection(scales.room.folder / "control.sock")
+    writer.write(b'{"command": "pair", "address": "%s"}\n' % FIRST.encode())
+    assert b"only heard" in await asyncio.wait_for(reader.readline(), PATIENCE_S)
+    writer.close()
+
+
 async def test_silence_is_no_fault_and_the_adapters_is_shown(scales: Scales) -> None:
     await scales.start()
     assert (await scales.room.status())["devices"]["scale"]["reason"] == "not_heard_yet"
