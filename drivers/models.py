@@ -265,7 +265,9 @@ class DeviceModel:
     (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
     of when; `stamped`, with the time of its own clock; `kept`, likewise, and each record stays in its memory and is
     read again at the next connection. A stamped record is live if it is at most `live_window_s` old when it arrives.
-    `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps included.
+    `broadcast`: it is only heard, and says its last measurement on; live is what was heard to settle, without a silence
+    of more than `live_window_s` (drivers/broadcasts.py). `pairing`: how a person brings it into pairing mode. `notes`:
+    what IT or an MA should know, traps included.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -284,7 +286,7 @@ class DeviceModel:
     unit: Literal["sent", "pinned"] = "sent"
     ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
-    memory: Literal["none", "unfenced", "stamped", "kept"] = "none"
+    memory: Literal["none", "unfenced", "stamped", "kept", "broadcast"] = "none"
     live_window_s: float = 120.0
     session: Session = field(default_factory=Session)
     quirks: Quirks = field(default_factory=Quirks)

@@ -46,6 +46,7 @@ _BLE = {
     "ble_pulse_oximeter": "drivers.ble.pulse_oximeter",
     "ble_thermometer": "drivers.ble.thermometer",
     "ble_weight_scale": "drivers.ble.weight_scale",
+    "xiaomi_scale": "drivers.ble.xiaomi_scale",
 }
 # Questions and answers of a vendor's own: a module has a codec of what is read, and the conversation that reads it.
 _VENDOR = {
@@ -126,8 +127,15 @@ def characteristics(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCod
 
 def advertisements(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
     """Answer what the BLE driver `name` reads of advertisements: service data's UUID -> codec. Raises KeyError."""
+    if name in _VENDOR:
+        return {}
     module = import_module(_BLE[name])
     return cast("_Advertised", module).advertisements(quirks) if hasattr(module, "advertisements") else {}
+
+
+def is_only_heard(name: str) -> bool:
+    """Answer whether the BLE driver `name` reads advertisements alone: nothing is ever connected. Raises KeyError."""
+    return not records(name) and bool(advertisements(name, Quirks()))
 
 
 def records(name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from drivers.models import DeviceModel
 from gateway import yaml_places
 from gateway.problems import Report, unknown_model
-from gateway.settings import UNITS, parse_url
+from gateway.settings import ADDRESS, UNITS, parse_url
 from gateway.yaml_places import Node
 
 _BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
@@ -132,9 +132,27 @@ def _device(report: Report, index: int, device: Node, names: list[str], models: 
     if _TWIN.fullmatch(text_of(device, "port")):
         message = "each adapter with this chip has the serial number 0001: use its name in /dev/serial/by-path"
         report.warning((*at, "port"), message)
+    if _is_private(text_of(device, "address")):
+        message = (
+            "this looks like a private address, which changes every few minutes: write the identity address, which"
+            " bluetoothctl devices shows after pairing"
+        )
+        report.warning((*at, "address"), message)
     if text_of(device, "stored") == "publish":
         message = "what was not measured just now, perhaps another patient's, goes out as usable"
         report.warning((*at, "stored"), message)
+
+
+def _is_private(address: str) -> bool:
+    """Whether an address cannot be one that stays: a random one of the changing kinds (Core, vol. 6, B, 1.3.2).
+
+    Those begin with the bits 00 or 01, as many a public one does, which tells by the next two bits that its maker was
+    given it (IEEE: unicast, universally administered). One private address in four looks like such a one.
+    """
+    if not ADDRESS.fullmatch(address):
+        return False
+    first = int(address[:2], 16)
+    return first < 0x80 and bool(first & 0b11)
 
 
 def _link(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel) -> None:

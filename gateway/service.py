@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from drivers import registry
 from gateway import systemd
 from gateway.catalogue import load_ranges
 from gateway.clock import MOVED_S, Clock
@@ -38,6 +39,7 @@ from gateway.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from drivers.links.radio import Radio
+    from gateway.advert_supervisor import AdvertSupervisor
     from gateway.ble_supervisor import BleSupervisor
 
 _log = logging.getLogger(__name__)
@@ -149,7 +151,7 @@ class Service:
         if failed is not None:
             raise ServiceFailed(failed)
 
-    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor:
+    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor | AdvertSupervisor:
         intake, outbox, clock = self._intakes[device.id], self._outbox, self._clock
         on_change, on_event = self._health.device_changed, self._health.event
         if device.address is None or self._radio is None:
@@ -159,6 +161,20 @@ class Service:
                 intake,
                 outbox,
                 clock,
+                demo=self._demo,
+                on_change=on_change,
+                on_event=on_event,
+            )
+        if registry.is_only_heard(device.model.driver):
+            from gateway.advert_supervisor import AdvertSupervisor
+
+            return AdvertSupervisor(
+                device,
+                device.address,
+                intake,
+                outbox,
+                clock,
+                self._radio,
                 demo=self._demo,
                 on_change=on_change,
                 on_event=on_event,
@@ -182,10 +198,14 @@ class Service:
         """Answer what goes through a pairing, where there is a radio."""
         if self._radio is None:
             return _no_radio
+        from gateway.advert_supervisor import AdvertSupervisor
+        from gateway.ble_supervisor import BleSupervisor
         from gateway.pairing import Pairing
 
-        by_address = {s.address: s for s in self._supervisors.values() if not isinstance(s, Supervisor)}
-        return Pairing(self._radio, by_address).converse
+        attendants = self._supervisors.values()
+        by_address = {s.address: s for s in attendants if isinstance(s, BleSupervisor)}
+        only_heard = {s.address for s in attendants if isinstance(s, AdvertSupervisor)}
+        return Pairing(self._radio, by_address, only_heard).converse
 
     def _radio_changed(self) -> None:
         for supervisor in self._supervisors.values():

@@ -39,7 +39,7 @@ UNITS: Mapping[str, str] = {
 _STRICT = {"extra": "forbid"}
 _Entry = TypeVar("_Entry")
 _LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _URL = re.compile(r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?/?")
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -192,7 +192,7 @@ def _port(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    if not _ADDRESS.fullmatch(text):
+    if not ADDRESS.fullmatch(text):
         raise _wrong(f'"{shown(text)}" must be a Bluetooth address: six pairs of hex digits, as in "C8:1E:8E:00:00:01"')
     return text.upper()
 

@@ -199,13 +199,20 @@ def _without_value(vital: Vital) -> Vital:
 def _reading_reasons(reading: Reading, rules: Rules) -> Iterator[str]:
     if "stored" in reading.flags:
         yield "stored_record"
-    if rules.model.memory != "none" and reading.times.source == "gateway":
+    if _is_of_unknown_age(reading, rules.model):
         yield "clock_unverifiable"
     yield from (flag for flag in reading.flags if flag in HOLDING_FLAGS)
     if rules.pinned_unit is not None and _contradicts(reading, rules.pinned_unit):
         yield "unit_conflict"
     if reading.possible_repeat_of is not None or "possible_repeat" in reading.flags:
         yield "possible_repeat"
+
+
+def _is_of_unknown_age(reading: Reading, model: DeviceModel) -> bool:
+    """Whether nobody can say that it was measured just now: neither its device's clock, nor who heard it settle."""
+    if model.memory == "broadcast":
+        return reading.times.taken_at is None
+    return model.memory != "none" and reading.times.source == "gateway"
 
 
 def _contradicts(reading: Reading, pinned_unit: str) -> bool:

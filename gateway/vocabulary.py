@@ -96,8 +96,9 @@ DOUBTING_FLAGS = frozenset(
     }
 )
 
-# The device says that it is broken, and sends numbers all the same: the reading is held, the flag is the reason.
-HOLDING_FLAGS = frozenset({"equipment_malfunction", "no_contact"})
+# The device says that it is broken, and sends numbers all the same; that it has no contact; or that it weighs a thing,
+# or a child in somebody's arms: the reading is held, the flag is the reason.
+HOLDING_FLAGS = frozenset({"equipment_malfunction", "no_contact", "object"})
 
 # What a chart can use. All else that a codec may flag (`stable`, `height_absent`, `bmi_absent`, `patient_id_absent`,
 # `stray_6_prefix`, …) is a fact of the frame and ends here.

@@ -112,6 +112,8 @@ BLE_MODELS = (
     "omron-hem-7600t",
     "fora-d40-ble",
     "fora-ir42-ble",
+    "xiaomi-mi-scale",
+    "xiaomi-mi-scale-2",
     "omron-hem-9200t",
     "omron-bp5150",
     "omron-bp5250",

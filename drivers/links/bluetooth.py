@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -56,6 +56,10 @@ VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
 
 # Every simulated device has this service (ASCII "SIMULATED\0vitals"): nothing that it says is real, on any radio.
 SIMULATOR_SERVICE = "53494d55-4c41-5445-4400-766974616c73"
+# One that only advertises has no room for it: manufacturer data of 0xFFFF, which no maker has (Bluetooth SIG, Assigned
+# Numbers, section 7: for tests within a company), in the same packet as its weight.
+SIMULATOR_COMPANY, SIMULATOR_SAYS = 0xFFFF, b"SIM"
+SERVICE_DATA_LIMIT, SERVICES_LIMIT = 255, 8  # bytes of an advertisement's structure (Core, vol. 3, C, 11); ours
 
 # What bleak raises; the last three are its races with objects that bluetoothd takes away (bleak-retry-connector).
 _BLEAK_ERRORS = (BleakError, TimeoutError, OSError, EOFError, KeyError, AttributeError, AssertionError)
@@ -79,7 +83,9 @@ _abandoned: set[asyncio.Task[Any]] = set()
 class Sighting:
     """A device, the adapter that heard it, and when (monotonic).
 
-    `bonded`: as bluetoothd knows; the device may have forgotten.
+    `address`: where it is bonded and advertises by changing private ones, its own (identity) address. `bonded`: as
+    bluetoothd knows; the device may have forgotten. `is_simulated`: its advertisement says that it is none.
+    `service_data` by service, as GattLink names characteristics: as far as bluetoothd knows the last that was heard.
     """
 
     address: str
@@ -87,6 +93,8 @@ class Sighting:
     bonded: bool
     at: float
     found: BLEDevice = field(repr=False)
+    service_data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    is_simulated: bool = False
 
 
 @asynccontextmanager
@@ -95,9 +103,7 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
 
     def detected(device: BLEDevice, advertisement: AdvertisementData) -> None:
         if advertisement.rssi != _NO_RSSI:
-            _path, known = advertisement.platform_data  # device.details are those of the first time
-            bonded = bool(known.get("Paired"))
-            heard(Sighting(device.address.upper(), adapter, bonded, time.monotonic(), device))
+            heard(_sighting(device, advertisement, adapter))
 
     # A filter that names RSSI: without it bluetoothd after 5.86 tells only of changes by 8 dBm or more (bluez, commit
     # e004414a1), and a cuff that lies still would not be heard a second time.
@@ -116,6 +122,22 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
         yield
     finally:
         await _quietly(in_time(scanner.stop(), STOP_SCANNER_S))
+
+
+def _sighting(device: BLEDevice, advertisement: AdvertisementData, adapter: str) -> Sighting:
+    """What bluetoothd knows now: `device` has what it was the first time, and keeps a private address after bonding."""
+    _path, known = advertisement.platform_data
+    said = list(advertisement.service_data.items())[:SERVICES_LIMIT]
+    marker = advertisement.manufacturer_data.get(SIMULATOR_COMPANY, b"")
+    return Sighting(
+        str(known["Address"]).upper(),
+        adapter,
+        bool(known.get("Paired")),
+        time.monotonic(),
+        device,
+        {short(uuid): data for uuid, data in said if len(data) <= SERVICE_DATA_LIMIT},
+        SIMULATOR_SERVICE in advertisement.service_uuids or marker.startswith(SIMULATOR_SAYS),
+    )
 
 
 async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
@@ -161,7 +183,20 @@ async def _look_again(client: BleakClient, path: str) -> None:
 
 async def hang_up_what_was_left(address: str) -> None:
     """End a link that a gateway before us left behind: who is connected does not advertise."""
-    await _quietly(in_time(close_stale_connections_by_address(address), DISCONNECT_S))
+
+    async def hang_up() -> None:
+        bus = await get_global_bluez_manager()
+        for heard_as in sorted({address, *_heard_as(address, bus._properties)}):  # noqa: SLF001 - bleak tells no other way
+            await close_stale_connections_by_address(heard_as)
+
+    await _quietly(in_time(hang_up(), DISCONNECT_S))
+
+
+def _heard_as(address: str, objects: Mapping[str, Any]) -> Iterator[str]:
+    """The addresses in the paths of bluetoothd's objects of a device: of the private one that it bonded with, too."""
+    for path, interfaces in objects.items():
+        if interfaces.get("org.bluez.Device1", {}).get("Address") == address:
+            yield path.rpartition("/dev_")[2].replace("_", ":")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from simulators.ble.beurer_bf import BeurerBf
 from simulators.ble.choicemmed import ChoicemmedOximeter
 from simulators.ble.detecto_icon import DetectoIcon
 from simulators.ble.masimo_mightysat import MightySat
+from simulators.ble.mi_scale import MiScale
 from simulators.ble.omron_cuff import OmronCuff
 from simulators.ble.polar import PolarStrap
 from simulators.ble.profiles import HEALTH_THERMOMETER
@@ -76,6 +77,10 @@ async def _pressure(device: Any, of: Values) -> None:
     await device.pressure(*(int(of[kind]) for kind in _CUFF))
 
 
+async def _broadcast(device: Any, of: Values) -> None:
+    await device.measure(of["body_weight"], impedance=500)
+
+
 async def _temperature(device: Any, of: Values) -> None:
     await device.temperature(of["body_temperature"])
 
@@ -117,5 +122,7 @@ MODELS: Mapping[str, BleModel] = {
     "fora-ir42-ble": BleModel(
         partial(TaidocBleMeter, "IR42"), "C8:1E:8E:00:0B:02", _THERMOMETER, _tenths, bytewise=True
     ),
+    "xiaomi-mi-scale": BleModel(partial(MiScale, generation=1), "C8:1E:8E:00:0C:01", _SCALE, _broadcast),
+    "xiaomi-mi-scale-2": BleModel(partial(MiScale, generation=2), "C8:1E:8E:00:0C:02", _SCALE, _broadcast),
     **{name: _sig(number, model) for number, (name, model) in enumerate(SIG_MODELS.items())},
 }

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import struct
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -133,6 +134,7 @@ class Peripheral:
         self._window: asyncio.TimerHandle | None = None
         self._subscribed = False
         self._keys = _BondKeys()
+        self._is_private = False
         self._device = Device.from_config_with_hci(
             DeviceConfiguration(
                 name=name,
@@ -187,12 +189,27 @@ class Peripheral:
         await self._device.power_off()
         await self._radio.close()
 
+    def be_private(self) -> None:
+        """Advertise by a private address from now on, a new one each time. Who bonds is told `address` and the key."""
+        self._is_private = True
+        self._device.irk = hashlib.sha256(self.address.encode()).digest()[:16]
+
     async def advertise(self, window_s: float) -> None:
         """Advertise for `window_s` seconds or until a central connects."""
         self._close_window()
+        if self._is_private:
+            await self._take_a_private_address()
         async with self._switching:
             await self._device.start_advertising(auto_restart=False)
         self._window = asyncio.get_running_loop().call_later(window_s, lambda: self.run(self.stop_advertising()))
+
+    async def _take_a_private_address(self) -> None:
+        async with self._switching:
+            await self._device.stop_advertising()
+            self._device.random_address = hci.Address.generate_private_address(self._device.irk)
+            await self._device.send_sync_command(
+                hci.HCI_LE_Set_Random_Address_Command(random_address=self._device.random_address)
+            )
 
     async def advertise_once(self) -> None:
         """One advertisement, and nobody is there any more when a central answers."""
@@ -261,8 +278,15 @@ class Peripheral:
         def allowed() -> bool:
             return self._pairing_allowed(self._keys.other_than(connection.peer_address))
 
-        delegate = _Display(allowed, self._show) if self._shows_passkey else _NoInputNoOutput(allowed)
-        return PairingConfig(sc=self._secure_connections, mitm=self._shows_passkey, bonding=True, delegate=delegate)
+        private = self._is_private
+        delegate = _Display(allowed, self._show) if self._shows_passkey else _NoInputNoOutput(allowed, private=private)
+        return PairingConfig(
+            sc=self._secure_connections,
+            mitm=self._shows_passkey,
+            bonding=True,
+            delegate=delegate,
+            identity_address_type=PairingConfig.AddressType.RANDOM,
+        )
 
     def _show(self, passkey: int) -> None:
         self.shown_passkey = passkey
@@ -311,9 +335,11 @@ class _BondKeys(MemoryKeyStore):
 
 
 class _NoInputNoOutput(PairingDelegate):
-    def __init__(self, allowed: Callable[[], bool]) -> None:
-        encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
-        super().__init__(self.NO_OUTPUT_NO_INPUT, encryption_only, encryption_only)
+    def __init__(self, allowed: Callable[[], bool], *, private: bool = False) -> None:
+        own = encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
+        if private:
+            own |= self.KeyDistribution.DISTRIBUTE_IDENTITY_KEY
+        super().__init__(self.NO_OUTPUT_NO_INPUT, encryption_only, own)
         self._allowed = allowed
 
     async def accept(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from simulators.ble.catalogue import MODELS, WEIGHT_STEP, BleModel, values
 from simulators.ble.faults import ble_fault_named
+from simulators.ble.mi_scale import MiScale
 from simulators.ble.profiles import float32, sfloat
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
@@ -69,7 +70,8 @@ async def serve_ble(
             radio = await open_dongle(dongle)
         device = simulated.make(radio, at, standing=standing)
         await stack.enter_async_context(device)
-        sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
+        name = device.name if isinstance(device, MiScale) else device.peripheral.name
+        sys.stdout.write(f"{device.address} {name}\n")
         sys.stdout.flush()
         # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
         stopped = asyncio.Event()

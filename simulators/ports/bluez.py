@@ -8,8 +8,12 @@
    bluez_device.py, bluez_agents.py.
 3. Each advertisement is told as a change of RSSI, also of a bonded device. After 5.86 (bluez e004414a1) bluetoothd does
    so only while a filter names RSSI or Pathloss; without one it tells of changes of 8 dBm or more.
-4. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, service data,
-   the removal of devices that were not heard for 30 s. AcquireNotify is not offered; bleak does without.
+4. Service data stays as it was last heard, whatever is advertised after it. Who is bonded and has told its identity is
+   known by it from then on, whatever private address it advertises with: its object keeps its path and changes its
+   Address, as bluetoothd's does.
+5. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, the removal of
+   devices that were not heard for 30 s, a controller that filters duplicates. AcquireNotify is not offered; bleak
+   does without.
 
 Source of names and errors: bluez, doc/org.bluez.*.rst and src/. Of behaviour: kernel 6.12 with bluetoothd
 5.66 and 5.82.

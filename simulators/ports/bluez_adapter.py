@@ -183,8 +183,8 @@ class Adapter:
         wanted = any(not asked or asked & set(uuids) for asked in self._discovering.values())
         if not wanted or self.deaf or PATH not in self._tree:
             return
-        path = path_of(advertisement.address)
-        device = self._devices.get(path)
+        device = self._who_is(advertisement.address)
+        path = path_of(advertisement.address) if device is None else device.path
         if device is None:
             device = RemoteDevice(
                 advertisement.address,
@@ -198,6 +198,16 @@ class Adapter:
             )
             self._devices[path] = device
         device.heard(PATH, _advertised(advertisement, uuids))
+
+    def _who_is(self, address: hci.Address) -> RemoteDevice | None:
+        """The device that advertises with `address`, also with a private one that a bonded device's key resolves."""
+        resolver = self._central.address_resolver
+        identity = resolver.resolve(address) if address.is_resolvable and resolver is not None else None
+        for device in self._devices.values():
+            if identity is not None and device.address == identity:
+                device.on_air = address
+                return device
+        return self._devices.get(path_of(address))
 
 
 def _services(advertisement: Advertisement) -> list[str]:
@@ -221,4 +231,8 @@ def _advertised(advertisement: Advertisement, uuids: list[str]) -> dict[str, Var
     makers = data.get_all(AdvertisingData.MANUFACTURER_SPECIFIC_DATA)
     if makers:
         told["ManufacturerData"] = Variant("a{qv}", {company: Variant("ay", bytes(value)) for company, value in makers})
+    services = data.get_all(AdvertisingData.SERVICE_DATA_16_BIT_UUID)
+    if services:
+        said = {long_uuid(uuid): Variant("ay", bytes(value)) for uuid, value in services}
+        told["ServiceData"] = Variant("a{sv}", said)
     return told

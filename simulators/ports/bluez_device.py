@@ -6,7 +6,9 @@ What the real ones do (seen with kernel 6.12 and bluetoothd 5.66 and 5.82), and 
    consent. Without it, or where the device refuses, the link ends and the call that caused it is never answered.
 2. A device that has lost its bond is told by Connect: le-connection-abort-by-local, however often it is tried. Only
    RemoveDevice and a new pairing help.
-3. GATT objects of a bonded device stay on the bus when the link is gone; those of others go with it.
+3. A device that tells its identity when it bonds goes by it from then on: Address changes, the path does not
+   (src/device.c, device_update_addr).
+4. GATT objects of a bonded device stay on the bus when the link is gone; those of others go with it.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ class RemoteDevice:
         """
         self.path = path
         self.address = address
+        self.on_air = address  # a private one, where it is bonded and has told its identity
         self._tree = tree
         self._central = central
         self._keys = keys
@@ -207,7 +210,7 @@ class RemoteDevice:
     async def _connect(self) -> None:
         async with self._connecting:
             try:
-                connection = await self._central.connect_le(self.address, timeout=_CONNECT_S)
+                connection = await self._central.connect_le(self.on_air, timeout=_CONNECT_S)
             except asyncio.CancelledError:
                 await self._cancel_at_controller()
                 raise
@@ -267,7 +270,11 @@ class RemoteDevice:
         except (BaseBumbleError, LinkGone) as error:
             await self._hang_up(reason_if_not)
             raise BluezError(*_NOT_AUTHENTICATED) from error
-        self._tree.change(self.path, DEVICE, Paired=Variant("b", True), Bonded=Variant("b", True))
+        changed = {"Paired": Variant("b", True), "Bonded": Variant("b", True)}
+        if connection.peer_address != self.address:
+            self.address = connection.peer_address
+            changed["Address"] = Variant("s", self.address.to_string(False))
+        self._tree.change(self.path, DEVICE, **changed)
 
     async def _hang_up(self, reason: int) -> None:
         connection = self._connection

@@ -284,6 +284,25 @@ def test_what_is_unwise_is_a_warning(load: Load, old: str, new: str, told: tuple
     assert told[1] in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("address", "is_private"),
+    [
+        ("5B:10:22:33:44:55", True),  # resolvable: it begins with the bits 01
+        ("7e:10:22:33:44:55", True),
+        ("2A:10:22:33:44:55", True),  # not resolvable: 00
+        ("C8:1E:8E:00:00:01", False),  # random static: 11
+        ("C9:1E:8E:00:00:01", False),
+        ("60:77:71:00:00:01", False),  # public: a maker's, as IEEE gives them out
+        ("00:1E:8E:00:00:01", False),
+    ],
+)
+def test_an_address_that_changes_earns_a_warning(load: Load, address: str, is_private: bool) -> None:
+    loaded = load(GOOD.replace("model: a-scale\n    port: /dev/pts/7", f'model: a-cuff\n    address: "{address}"'))
+    assert loaded.settings is not None
+    assert ["identity address" in str(problem) for problem in loaded.problems] == [True] * is_private
+    assert all(problem.severity == "warning" for problem in loaded.problems)
+
+
 def test_an_alias_has_the_place_of_its_anchor(load: Load) -> None:
     text = GOOD.replace("/7", "/7\n    serial: &line {baud: 1}\n  - id: b\n    model: a-scale\n    port: /dev/b\n")
     lines = [str(problem) for problem in load(text.replace("/dev/b\n", "/dev/b\n    serial: *line")).problems]

@@ -129,7 +129,7 @@ def test_flags_that_are_carried() -> None:
         "irregular_pulse body_movement cuff_loose position_improper pulse_out_of_range low_battery low_signal "
         "stored manual net held averaged"
     )
-    more = {"single_packet", "possible_repeat", "questionable_measurement", "equipment_malfunction"}
+    more = {"single_packet", "possible_repeat", "questionable_measurement", "equipment_malfunction", "object"}
     assert set(of_the_contract.split()) | more | {"seconds_clamped", "user_profile", "no_contact"} == CARRIED_FLAGS
     assert DOUBTING_FLAGS | HOLDING_FLAGS <= CARRIED_FLAGS
     assert not DOUBTING_FLAGS & HOLDING_FLAGS
