@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
-from uuid import UUID
 
 from drivers import registry
 from drivers.ble.session import Act, Answer, Bond, Found, Read, Subscribe, Write, converse
@@ -173,12 +172,13 @@ class BleSupervisor:
                     try:
                         await link.close()
                     finally:  # until it was closed, more may have come
+                        self.standing.thrown_away(link.thrown_away)
                         self._take_all(link.take_values(), session)
             if session.ends_live:
                 await self._frames.drained()
         return session
 
-    def _take_all(self, values: Iterable[Value], session: _Session) -> list[asyncio.Future[frozenset[UUID]]]:
+    def _take_all(self, values: Iterable[Value], session: _Session) -> list[asyncio.Future[None]]:
         """Hand on each value, and answer when they are on disk. A defect in one is raised when all others are taken."""
         keeping, defect = [], None
         for value in values:
@@ -230,7 +230,7 @@ class BleSupervisor:
         now = self._clock.now()
         return now.utc.astimezone(self._zone).replace(tzinfo=None), now.monotonic
 
-    def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
+    def _take(self, value: Value, session: _Session) -> asyncio.Future[None] | None:
         """Hand on what a characteristic said; answer when it is on disk, if it is a reading."""
         event = self._codecs[value.characteristic](value.data)
         session.ends_live = False
@@ -248,8 +248,9 @@ class BleSupervisor:
                 self.standing.unknown_unit(error)
                 return None
             session.ends_live = taken.is_live
-            kept = self._outbox.keep([self._intake.draft(taken.reading, taken.record)])
-            self.standing.readings([taken.reading], kept)
+            draft = self._intake.draft(taken.reading, taken.record, value.characteristic)
+            kept = self._outbox.keep([draft])
+            self.standing.samples(1)
             return kept
         return None
 

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from gateway import control, trace_command
+
 OK, USAGE, BAD_CONFIG = os.EX_OK, os.EX_USAGE, os.EX_CONFIG  # 0, 64, 78: sysexits.h
 FAILED, NO_SAMPLE = 1, 3
 
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(given.file)
     if command == "status":
         return _status(json=given.json)
+    if command in ("trace", "resend"):
+        return _ask(given)
     if command == "models":
         return _models(given.models_dir, json=given.json, markdown=given.markdown)
     if command == "decode":
@@ -73,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="ask the running service how it stands")
     status.add_argument("--json", action="store_true")
+
+    trace_command.add_trace(commands)
+    trace_command.add_resend(commands)
 
     models = commands.add_parser("models", help="the device catalogue")
     form = models.add_mutually_exclusive_group()
@@ -156,7 +163,7 @@ def _check(file: Path) -> int:
 
 
 def _status(*, json: bool) -> int:
-    from gateway import control, inspect
+    from gateway import inspect
 
     try:
         answer = control.ask(control.default_path(), "status")
@@ -165,6 +172,19 @@ def _status(*, json: bool) -> int:
         return FAILED
     for line in inspect.status_lines(answer, json=json):
         print(line)
+    return OK
+
+
+def _ask(given: argparse.Namespace) -> int:
+    try:
+        for line in trace_command.trace(given) if given.command == "trace" else trace_command.resend(given):
+            print(line)
+    except trace_command.UsageError as error:
+        print(f"vitals-gateway {given.command}: {error}", file=sys.stderr)
+        return USAGE
+    except control.ControlError as error:
+        print(f"vitals-gateway: {error}", file=sys.stderr)
+        return FAILED
     return OK
 
 

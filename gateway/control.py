@@ -1,6 +1,7 @@
 """The control socket: how a running service is asked. JSON lines over a Unix socket, readable by the service's group.
 
-A question is one line `{"command": "status"}`; the answer is one line, `{"error": "…"}` if it was none.
+A question is one line `{"command": "status"}`, with members of its own where the command has some; the answer is one
+line, `{"error": "…"}` if it was none.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ DEFAULT_PATH = Path("/run/vitals-gateway/control.sock")
 QUESTION_LIMIT = 64 * 1024
 IDLE_S = 60.0
 
-Answer = Callable[[], Awaitable[dict[str, object]]]
+Question = Mapping[str, object]
+Answer = Callable[[Question], Awaitable[dict[str, object]]]
 
 
 class ControlError(Exception):
@@ -78,24 +80,26 @@ class Control:
         command = question.get("command") if isinstance(question, dict) else None
         if not isinstance(command, str) or command not in self._commands:
             return {"error": f"the commands are: {', '.join(sorted(self._commands))}"}
-        return await self._commands[command]()
+        return await self._commands[command](question)
 
 
-def ask(path: Path, command: str, timeout_s: float = 5.0) -> dict[str, object]:
-    """Ask a running service one question. Raises ControlError."""
+def ask(path: Path, command: str, timeout_s: float = 5.0, **members: object) -> dict[str, object]:
+    """Ask a running service one question; `members` go with the command. Raises ControlError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            connection.sendall(json.dumps({**members, "command": command}).encode() + b"\n")
             with connection.makefile("rb") as answers:
                 answer = json.loads(answers.readline())
     except PermissionError:
         raise ControlError(f"{path} may not be opened: be root or in the group vitals-gateway") from None
     except (OSError, ValueError) as error:
         raise ControlError(f"no service answers at {path} ({error}): systemctl status vitals-gateway") from None
-    if not isinstance(answer, dict) or "error" in answer:
+    if not isinstance(answer, dict):
         raise ControlError(f"the service did not answer: {answer}")
+    if "error" in answer:
+        raise ControlError(str(answer["error"]))
     return answer
 
 

@@ -23,7 +23,7 @@ from gateway.fence import Evidence, place
 from gateway.normalize import normalize
 from gateway.payload import Origin
 from gateway.ranges import Ranges
-from gateway.reading import Device, Mode, Reading, Times
+from gateway.reading import Device, Disposition, Mode, Reading, Times
 from gateway.store import Draft
 from gateway.validate import Rules, validate
 from gateway.vocabulary import UNITS, to_canonical
@@ -130,14 +130,15 @@ class Intake:
         )
         return Taken(validate(reading, self._rules), record, placed.believed and not placed.stored)
 
-    def draft(self, reading: Reading, record: UUID | None = None) -> Draft:
+    def draft(self, reading: Reading, record: UUID | None = None, characteristic: str | None = None) -> Draft:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 
         def encode(sequence: int) -> bytes:
             return payload.encode(reading, self._origin, sequence)
 
         def as_repeat_of(earlier: UUID) -> Draft:
-            return self.draft(validate(replace(reading, possible_repeat_of=earlier), self._rules))
+            repeat = validate(replace(reading, possible_repeat_of=earlier), self._rules)
+            return self.draft(repeat, characteristic=characteristic)
 
         topic = payload.topic(reading, self._origin)
         return Draft(
@@ -149,6 +150,8 @@ class Intake:
             reading.raw,
             record,
             None if record is None else as_repeat_of,
+            _why_held(reading),
+            characteristic,
         )
 
     def _resolve_doubt(self, sample: Sample) -> tuple[Sample, UUID | None]:
@@ -160,6 +163,12 @@ class Intake:
         if last is not None and _could_be_the_same(load, last.measurement):
             return sample, last.reading_id
         return replace(sample, flags=tuple(flag for flag in sample.flags if flag != "possible_repeat")), None
+
+
+def _why_held(reading: Reading) -> str | None:
+    if reading.disposition is Disposition.USABLE:
+        return None
+    return next(iter(reading.reasons), "no_reason_given")
 
 
 def _could_be_the_same(one: Measurement, other: Measurement) -> bool:

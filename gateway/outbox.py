@@ -17,11 +17,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from gateway.account import Books, Fate
 from gateway.futures import fail, settle
 from gateway.store import DatabaseError, Draft, Mark, Row, Store
 
@@ -39,20 +40,24 @@ MARKS_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class OutboxState:
-    """What the outbox says of itself: rows waiting and parked, the oldest waiting one's age, its trouble if any."""
+    """What the outbox says of itself: rows waiting and parked, the oldest waiting one's age, its trouble if any.
 
+    `depth` is the database's own count, less what was settled since and is not written; that of `books` where the
+    database does not answer.
+    """
+
+    books: Books = field(default_factory=Books)
     depth: int = 0
     oldest_kept_at: float | None = None
     parked: int = 0
     held_back: int = 0
-    not_kept: int = 0
     trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Keep:
     drafts: Sequence[Draft]
-    done: asyncio.Future[frozenset[UUID]]
+    done: asyncio.Future[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +72,27 @@ class _Stop:
 class Outbox:
     """The loop's side of the outbox. `on_kept` is called on the loop with rows, on disk, in the order of sequence.
 
+    `on_fates` hears in the same step of the loop what became of each draft that was handed in.
     `ended` is done when the thread is at its end; with an exception if that is a defect of ours. While
     `clock_is_right` is not set, deliveries are noted without a time: keeping time counts from when it is.
     """
 
-    def __init__(self, path: Path, on_kept: Callable[[list[Row]], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_kept: Callable[[list[Row]], None],
+        on_fates: Callable[[Sequence[Fate]], None] = lambda _: None,
+    ) -> None:
         """Open the database, which may take some time. Raises OutboxError."""
         self._store = Store(path)
         self._on_kept = on_kept
+        self._on_fates = on_fates
+        self._books = Books(waiting_at_start=self._store.waiting_at_start)
         self._loop = asyncio.get_running_loop()
         self._work: queue.SimpleQueue[_Keep | Mark | _Ask | _Stop] = queue.SimpleQueue()
         self._held_back: list[Draft] = []
-        self._not_kept = 0
+        self._marks: list[Mark] = []
+        self._not_kept = 0  # as the thread knows it, for its log
         self._trouble: str | None = None
         self.clock_is_right = False
         self.lost = 0  # readings that the disk had not taken when the thread ended
@@ -92,18 +106,17 @@ class Outbox:
         """The database's own id: sequences have no gaps within it."""
         return self._store.stream
 
-    def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[frozenset[UUID]]:
-        """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back.
-
-        It answers the ids among them that were kept before, and are no new readings.
-        """
-        done: asyncio.Future[frozenset[UUID]] = self._loop.create_future()
+    def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[None]:
+        """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._books = self._books.handed_in(sum(draft.revision == 1 for draft in drafts))
         self._work.put(_Keep(drafts, done))
         return done
 
-    def mark(self, sequence: int, state: str, reason: str) -> None:
-        """Note that a row is `delivered` or `parked`; written with the next commit, soon."""
-        self._work.put(Mark(sequence, state, reason))
+    def mark(self, mark: Mark) -> None:
+        """Note what became of a row; written with the next commit, soon."""
+        self._books = self._books.settled(mark.state)
+        self._work.put(mark)
 
     def fetch(self, work: Callable[[Store], _T], then: Callable[[_T], None]) -> None:
         """Run `work` on the outbox's thread after all that was handed in before; `then` hears of it on the loop.
@@ -133,17 +146,40 @@ class Outbox:
 
     async def state(self) -> OutboxState:
         """Answer how the outbox is."""
+        return await self.look(lambda state: state)
+
+    async def look(self, then: Callable[[OutboxState], _T]) -> _T:
+        """Answer what `then` makes of the outbox's state, in the one step of the loop in which that is the state."""
+        answer: asyncio.Future[_T] = self._loop.create_future()
+        settled_before = self._books.settled_rows  # all these marks are in the queue: the database is asked after them
+
+        def state(trouble: str | None) -> OutboxState:
+            return OutboxState(self._books, self._books.waiting, None, 0, len(self._held_back), trouble)
+
+        def hear(depth: int, oldest: float | None, parked: int, unwritten: int) -> None:
+            if not answer.done():
+                waiting = depth - unwritten - (self._books.settled_rows - settled_before)
+                trouble = self._trouble or self._unreadable
+                settle(answer, then(replace(state(trouble), depth=waiting, oldest_kept_at=oldest, parked=parked)))
+
+        def fail(trouble: str) -> None:
+            if not answer.done():
+                settle(answer, then(state(trouble)))
+
+        def count(store: Store) -> None:
+            try:
+                found = store.depth()
+            except DatabaseError as error:
+                self._tell(fail, str(error))
+            else:
+                self._tell(hear, *found, sum(mark.state != "replayed" for mark in self._marks))
+
+        self._work.put(_Ask(count))
+        timer = self._loop.call_later(ANSWER_S, fail, "the disk does not answer")
         try:
-            async with asyncio.timeout(ANSWER_S):
-                depth, oldest, parked = await self.ask(Store.depth)
-        except DatabaseError as error:
-            return OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, trouble=str(error))
-        except TimeoutError:
-            return OutboxState(
-                held_back=len(self._held_back), not_kept=self._not_kept, trouble="the disk does not answer"
-            )
-        trouble = self._trouble or self._unreadable
-        return OutboxState(depth, oldest, parked, len(self._held_back), self._not_kept, trouble)
+            return await answer
+        finally:
+            timer.cancel()
 
     async def close(self) -> None:
         """Write what is in the queue and close the database. A defect that ended the thread is told by `ended`."""
@@ -164,26 +200,23 @@ class Outbox:
             self._tell(settle, self.ended, None)
 
     def _run(self) -> None:
-        marks: list[Mark] = []
         stopping = False
         while not stopping:
             keeps, asks = [], []
-            for job in self._next_jobs(waiting=bool(marks)):
+            for job in self._next_jobs(waiting=bool(self._marks)):
                 if isinstance(job, _Keep):
                     keeps.append(job)
                 elif isinstance(job, Mark):
-                    marks.append(job)
+                    self._marks.append(job)
                 elif isinstance(job, _Ask):
                     asks.append(job)
                 else:
                     stopping = True
             drafts = [*self._held_back, *(draft for keep in keeps for draft in keep.drafts)]
-            known: frozenset[UUID] | None = frozenset()
-            if drafts or marks:
-                known = self._commit(drafts, marks)
-                marks = marks if known is None else []
+            if drafts or self._marks:
+                self._commit(drafts)
             if keeps:
-                self._tell(_settle_all, [keep.done for keep in keeps], known or frozenset())
+                self._tell(_settle_all, [keep.done for keep in keeps])
             self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
             if not self._unanswered:
                 self._unreadable = None
@@ -215,23 +248,28 @@ class Outbox:
                 break
         return jobs
 
-    def _commit(self, drafts: list[Draft], marks: list[Mark]) -> frozenset[UUID] | None:
-        """Answer the ids that were kept before, None if the disk did not take it."""
+    def _commit(self, drafts: list[Draft]) -> None:
+        """Keep the drafts and write the marks; if the disk does not take them, they are tried again."""
         try:
-            rows = self._store.write(drafts, marks, clock_is_right=self.clock_is_right)
+            rows = self._store.write(drafts, self._marks, clock_is_right=self.clock_is_right)
         except DatabaseError as error:
             self._hold_back(drafts, error)
-            return None
+            return
         if self._trouble is not None:
             _log.warning("the outbox works again: %d readings that were held back are kept", len(self._held_back))
-        self._held_back, self._trouble = [], None
-        if rows:
-            self._tell(self._on_kept, rows)
-        return self._store.repeats
+        self._held_back, self._marks, self._trouble = [], [], None
+        if drafts:
+            fates = [_fate(draft, kept) for draft, kept in zip(drafts, self._store.became, strict=True)]
+            self._tell(self._committed, rows, fates)
 
     def _hold_back(self, drafts: list[Draft], error: DatabaseError) -> None:
-        self._held_back, lost = drafts[:HELD_BACK_LIMIT], len(drafts[HELD_BACK_LIMIT:])
+        self._held_back, excess = drafts[:HELD_BACK_LIMIT], drafts[HELD_BACK_LIMIT:]
+        lost = len(excess)
         self._not_kept += lost
+        if excess:
+            self._tell(
+                self._committed, [], [Fate(draft.device, draft.id, draft.revision, "not_kept") for draft in excess]
+            )
         if self._trouble is None or lost:
             _log.error(
                 "the outbox takes no reading (%s): free or repair the disk; %d held back in memory, %d not kept so far",
@@ -252,6 +290,13 @@ class Outbox:
             return False
         return True
 
+    def _committed(self, rows: list[Row], fates: list[Fate]) -> None:
+        """On the loop, in one step: the books, the devices' accounts, and then the way to the broker."""
+        self._books = self._books.answered(fates)
+        self._on_fates(fates)
+        if rows:
+            self._on_kept(rows)
+
     def _tell(self, then: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(then, *arguments)
@@ -259,9 +304,15 @@ class Outbox:
             _log.debug("nobody hears of the outbox any more")
 
 
-def _settle_all(futures: list[asyncio.Future[frozenset[UUID]]], known: frozenset[UUID]) -> None:
+def _fate(draft: Draft, kept: Draft | None) -> Fate:
+    if kept is None:
+        return Fate(draft.device, draft.id, draft.revision, "repeat")
+    return Fate(draft.device, draft.id, draft.revision, "kept", kept.held)
+
+
+def _settle_all(futures: list[asyncio.Future[None]]) -> None:
     for future in futures:
-        settle(future, known)
+        settle(future, None)
 
 
 def _remaining(deadline: float | None) -> float | None:

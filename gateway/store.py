@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 _Row = TypeVar("_Row", bound=tuple[object, ...])
@@ -31,6 +32,17 @@ _Row = TypeVar("_Row", bound=tuple[object, ...])
 RECORDS_REMEMBERED = 100_000
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Of both: state, at, reason, broker, version, then [[sequence, sent_at], …] as JSON.
+_SETTLED = """
+    UPDATE delivery SET state = ?1, at = ?2, reason = ?3, broker = ?4, version = ?5, sent_at = mark.value ->> 1
+    FROM json_each(?6) AS mark WHERE state = 'waiting' AND sequence = mark.value ->> 0"""
+_REPLAYED = """
+    INSERT INTO replay (sequence, times, at, reason, broker, version, sent_at)
+    SELECT sequence, 1, ?2, ?3, ?4, ?5, mark.value ->> 1
+    FROM json_each(?6) AS mark JOIN reading ON sequence = mark.value ->> 0 WHERE ?1 = 'replayed'
+    ON CONFLICT (sequence) DO UPDATE SET times = times + 1, at = excluded.at, reason = excluded.reason,
+        broker = excluded.broker, version = excluded.version, sent_at = excluded.sent_at"""
 
 
 DatabaseError = sqlite3.Error  # what Store's methods raise: this file alone imports sqlite3
@@ -45,7 +57,8 @@ class Draft:
     """A reading that is to be kept. `encode` makes its bytes once its sequence is known.
 
     `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
-    what `as_repeat_of` makes of the earlier id.
+    what `as_repeat_of` makes of the earlier id. `held`: the first of the reasons for which it is held, None if it is
+    usable. `characteristic`: which one of a Bluetooth device said it.
     """
 
     id: UUID
@@ -56,6 +69,8 @@ class Draft:
     raw: bytes = field(default=b"", repr=False)
     record: UUID | None = None
     as_repeat_of: Callable[[UUID], Draft] | None = field(default=None, repr=False)
+    held: str | None = None
+    characteristic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +84,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What became of a row: `delivered` or `parked`, and the reason code behind it."""
+    """What became of a row: `delivered` or `parked`, or `replayed` beside that; the broker's reason, and its address.
+
+    `sent_at`: when it was handed to the connection, seconds since 1970; None if it never was, or while the clock was
+    not believed.
+    """
 
     sequence: int
     state: str
     reason: str
+    broker: str | None = None
+    sent_at: float | None = None
 
 
 class Store:
@@ -81,7 +102,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open, and create what is not there. Raises OutboxError."""
-        self.repeats: frozenset[UUID] = frozenset()  # of the last `write`
+        self.became: tuple[Draft | None, ...] = ()  # of the last `write`
+        self._version = version("vitals-gateway")
         with _words_for(path):
             self._lock = _lock(path)
             try:
@@ -91,6 +113,7 @@ class Store:
                     _migrate(self._db, path)
                     self.stream = self._load_stream()
                     self._next_sequence = self._load_next_sequence()
+                    self.waiting_at_start, _, _ = self.depth()
                 except BaseException:
                     self._db.close()
                     raise
@@ -101,21 +124,17 @@ class Store:
     def write(self, drafts: Sequence[Draft], marks: Iterable[Mark], *, clock_is_right: bool = True) -> list[Row]:
         """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none.
 
-        So has one whose record came before under the same id; the ids of both are then in `repeats`.
+        So has one whose record came before under the same id. `became` then has, draft by draft, what was kept of it,
+        None where that is nothing new.
         """
         now = time.time()
         with self._transaction():
-            new = self._not_kept_yet(self._resolve_records(drafts))
-            rows = self._insert(new, now)
-            for (state, reason), sequences in _by_outcome(marks).items():
-                self._db.execute(
-                    "UPDATE delivery SET state = ?, at = ?, reason = ?"
-                    " WHERE state = 'waiting' AND sequence IN (SELECT value FROM json_each(?))",
-                    (state, now if clock_is_right else None, reason, json.dumps(sequences)),
-                )
+            became = self._not_kept_yet(self._resolve_records(drafts))
+            rows = self._insert([draft for draft in became if draft is not None], now)
+            self._note(marks, now if clock_is_right else None)
         if rows:
             self._next_sequence = rows[-1].sequence + 1
-        self.repeats = frozenset({draft.id for draft in drafts} - {draft.id for draft in new})
+        self.became = tuple(became)
         return rows
 
     def waiting(self, after: int, limit: int, without: Sequence[str]) -> list[Row]:
@@ -136,6 +155,10 @@ class Store:
             (topic,),
         )
         return [Row(*row) for row in found]
+
+    def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        """Answer the rows of a SELECT; kept.py has them."""
+        return self._db.execute(question, values).fetchall()
 
     def depth(self) -> tuple[int, float | None, int]:
         """Answer (rows waiting, when the oldest of them was kept as seconds since 1970, rows parked)."""
@@ -214,9 +237,20 @@ class Store:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _resolve_records(self, drafts: Sequence[Draft]) -> list[Draft]:
-        """Answer the drafts whose record is new, or was told under another id; these records are remembered."""
-        resolved = []
+    def _note(self, marks: Iterable[Mark], at: float | None) -> None:
+        """Note what became of rows; of one that went out again: how often, and the last time. Purged rows: nothing."""
+        for (state, reason, broker), some in _by_outcome(marks).items():
+            sent = json.dumps([(mark.sequence, mark.sent_at if at is not None else None) for mark in some])
+            self._db.execute(
+                _REPLAYED if state == "replayed" else _SETTLED, (state, at, reason, broker, self._version, sent)
+            )
+
+    def _resolve_records(self, drafts: Sequence[Draft]) -> list[Draft | None]:
+        """Answer the drafts; None for one whose record was told under its id, another for one told under another id.
+
+        Records that are new are remembered.
+        """
+        resolved: list[Draft | None] = []
         for draft in drafts:
             if draft.record is None:
                 resolved.append(draft)
@@ -227,21 +261,28 @@ class Store:
                     "INSERT INTO record (name, reading) VALUES (?, ?)", (draft.record.bytes, draft.id.bytes)
                 )
                 resolved.append(draft)
-            elif (earlier := UUID(bytes=found[0])) != draft.id:
+            elif (earlier := UUID(bytes=found[0])) == draft.id:
+                resolved.append(None)
+            else:
                 resolved.append(draft.as_repeat_of(earlier) if draft.as_repeat_of is not None else draft)
         return resolved
 
-    def _not_kept_yet(self, drafts: Sequence[Draft]) -> list[Draft]:
+    def _not_kept_yet(self, drafts: Sequence[Draft | None]) -> list[Draft | None]:
+        """Answer the drafts; None for one that was kept before, or stands here for the second time."""
         # Asked first: an INSERT that conflicts would still move sqlite_sequence on, a gap after the next start.
-        by_identity = {(draft.id.bytes, draft.revision): draft for draft in reversed(drafts)}
-        for some in _in_portions(list(by_identity)):
+        first: dict[tuple[bytes, int], int] = {}
+        for place, draft in enumerate(drafts):
+            if draft is not None:
+                first.setdefault((draft.id.bytes, draft.revision), place)
+        for some in _in_portions(list(first)):
             known = self._db.execute(
                 f"SELECT id, revision FROM reading WHERE (id, revision) IN (VALUES {_places(some)})",  # noqa: S608
                 list(chain.from_iterable(some)),
             )
             for identity in known.fetchall():
-                del by_identity[identity]
-        return list(reversed(by_identity.values()))
+                del first[identity]
+        new = set(first.values())
+        return [draft if place in new else None for place, draft in enumerate(drafts)]
 
     def _insert(self, drafts: Sequence[Draft], now: float) -> list[Row]:
         rows, values = [], []
@@ -249,11 +290,21 @@ class Store:
             payload = draft.encode(sequence)
             rows.append(Row(sequence, draft.topic, payload))
             values.append(
-                (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now)
+                (
+                    sequence,
+                    draft.id.bytes,
+                    draft.revision,
+                    draft.device,
+                    draft.topic,
+                    payload,
+                    draft.raw,
+                    now,
+                    draft.characteristic,
+                )
             )
         for some in _in_portions(values):
             self._db.execute(
-                "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at)"  # noqa: S608
+                "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at, characteristic)"  # noqa: S608
                 f" VALUES {_places(some)}",
                 list(chain.from_iterable(some)),
             )
@@ -289,11 +340,11 @@ def _words_for(path: Path) -> Iterator[None]:
         raise OutboxError(f"{path} cannot be used as an outbox ({error}): check the disk and the file") from error
 
 
-def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str], list[int]]:
-    sequences: dict[tuple[str, str], list[int]] = {}
+def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str, str | None], list[Mark]]:
+    outcomes: dict[tuple[str, str, str | None], list[Mark]] = {}
     for mark in marks:
-        sequences.setdefault((mark.state, mark.reason), []).append(mark.sequence)
-    return sequences
+        outcomes.setdefault((mark.state, mark.reason, mark.broker), []).append(mark)
+    return outcomes
 
 
 # Each statement gives the interpreter's lock away and has to win it back: many rows a statement, not a statement a row.
@@ -340,12 +391,12 @@ def _set_up(db: sqlite3.Connection, path: Path) -> None:
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date, one numbered file after the other, each in its own transaction."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    found = db.execute("PRAGMA user_version").fetchone()[0]
     steps = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
-    if version > len(steps):
+    if found > len(steps):
         raise OutboxError(
-            f"{path} was written by a newer vitals-gateway (schema {version}, this one knows {len(steps)}):"
+            f"{path} was written by a newer vitals-gateway (schema {found}, this one knows {len(steps)}):"
             " install that one again"
         )
-    for number, step in enumerate(steps[version:], version + 1):
+    for number, step in enumerate(steps[found:], found + 1):
         db.executescript(f"BEGIN IMMEDIATE;\n{step.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
