@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from gateway import control, trace_command
+from gateway import trace_command
 
 OK, USAGE, BAD_CONFIG = os.EX_OK, os.EX_USAGE, os.EX_CONFIG  # 0, 64, 78: sysexits.h
 FAILED, NO_SAMPLE = 1, 3
@@ -163,7 +163,7 @@ def _check(file: Path) -> int:
 
 
 def _status(*, json: bool) -> int:
-    from gateway import inspect
+    from gateway import control, inspect
 
     try:
         answer = control.ask(control.default_path(), "status")
@@ -176,6 +176,8 @@ def _status(*, json: bool) -> int:
 
 
 def _ask(given: argparse.Namespace) -> int:
+    from gateway import control
+
     try:
         for line in trace_command.trace(given) if given.command == "trace" else trace_command.resend(given):
             print(line)

@@ -127,12 +127,13 @@ def _newest(store: Store) -> int:
 
 
 def _kept(found: Sequence[tuple[Any, ...]]) -> list[Kept]:
-    return [
-        Kept(
-            *row[:8],
-            Told(row[10], row[8], row[9], row[11], row[12]),
-            row[13] or 0,
-            None if row[13] is None else Told(*row[14:19]),
-        )
-        for row in found
+    return [_one(*row) for row in found]
+
+
+def _one(*row: Any) -> Kept:
+    sequence, device, topic, payload, raw, kept_at, characteristic, state, at, reason, sent_at, broker, version = row[
+        :13
     ]
+    again = None if row[13] is None else Told(row[14], row[15], row[16], row[17], row[18])
+    told = Told(sent_at, at, reason, broker, version)
+    return Kept(sequence, device, topic, payload, raw, kept_at, characteristic, state, told, row[13] or 0, again)

@@ -53,6 +53,11 @@ class OutboxState:
     held_back: int = 0
     trouble: str | None = None
 
+    @property
+    def not_kept(self) -> int:
+        """Readings that were lost since the start."""
+        return self.books.not_kept
+
 
 @dataclass(frozen=True, slots=True)
 class _Keep:

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway import control
-
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 
 
@@ -59,6 +57,8 @@ def trace(given: argparse.Namespace) -> Iterator[str]:
     if by_id == bool(by_device) or (by_id and (given.device or given.at or given.since)):
         raise UsageError("name a reading's ID, or --device ID with --at TIME or --since TIME")
     asked = {"id": given.id, "device": given.device, "at": given.at, "since": given.since}
+    from gateway import control
+
     members = {name: value for name, value in asked.items() if value is not None}
     answer = control.ask(control.default_path(), "trace", 15.0, **members, values=given.values)
     return iter([json.dumps(answer, ensure_ascii=False, indent=2)]) if given.json else _trace_lines(answer)
@@ -68,6 +68,8 @@ def resend(given: argparse.Namespace) -> Iterator[str]:
     """Ask the service, and answer the lines to be shown. Raises UsageError, ControlError."""
     if sum(map(bool, (given.ids, given.since, given.sequence))) != 1:
         raise UsageError("name IDs, or --since TIME, or --sequence A..B")
+    from gateway import control
+
     members: dict[str, object] = {"unmarked": given.unmarked}
     if given.ids:
         members["ids"] = given.ids
@@ -112,7 +114,8 @@ def _reading_lines(reading: Mapping[str, Any]) -> Iterator[str]:
         yield from _told_lines(reading["sent_again"], "sent again", f"{reading['sent_again']['times']} times")
     raw = reading["raw"]
     same = {True: "says the same", False: "DOES NOT SAY THE SAME", None: "cannot tell"}[raw["same"]]
-    yield f"  frame        {raw['bytes']} bytes; the codec of now {same} ({', '.join(raw['events']) or 'no model, no frame'})"
+    events = ", ".join(raw["events"]) or "no model, no frame"
+    yield f"  frame        {raw['bytes']} bytes; the codec of now {same} ({events})"
     if "payload" in reading:
         for vital in reading["payload"]["vitals"]:
             yield f"  value        {vital['kind']} {vital['value']} {vital['unit']}, measured {vital['measured']}"

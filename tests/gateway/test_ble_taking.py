@@ -31,6 +31,7 @@ class _Link:
     """A cuff that sends a record in a given moment: while asked, when it fails, or when its link is closed."""
 
     is_real, is_simulated, is_gone = True, False, False
+    thrown_away = 0
     has = frozenset({"2A35"})
 
     def __init__(self, moment: str) -> None:
@@ -124,5 +125,5 @@ async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, mom
     await asyncio.wait([running])
     assert running.cancelled()
     assert link.closed == 1
-    assert supervisor.standing.status.readings == 1
+    assert supervisor.standing.status.counts.samples == 1
     assert (await outbox.state()).depth == 1

@@ -31,6 +31,7 @@ class Gateway:
     broker_port: int
     process: asyncio.subprocess.Process | None = None
     devices: list[str] = field(default_factory=list)
+    more: str = ""  # lines of the YAML
 
     @property
     def outbox(self) -> Path:
@@ -47,6 +48,7 @@ class Gateway:
             "timezone: America/Chicago",
             f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
             "outbox: {path: outbox.db}",
+            self.more,
             "devices:",
             *(f"  - {device}" for device in self.devices),
         ]
