@@ -375,6 +375,12 @@ def test_a_record_twice_in_one_commit_is_one_reading(store: Store) -> None:
     assert [kept is None for kept in store.became] == [False, True, False]
 
 
+def test_of_a_reading_twice_in_one_commit_the_first_is_kept(store: Store) -> None:
+    ident = uuid4()
+    assert len(store.write([draft(ident, topic=QUARANTINE), draft(ident)], [])) == 1
+    assert [kept and kept.topic for kept in store.became] == [QUARANTINE, None]
+
+
 def test_a_record_that_was_told_under_another_id_names_it(store: Store) -> None:
     record, first, second = uuid4(), uuid4(), uuid4()
     rows = store.write([recorded(first, record), recorded(second, record)], [])
