@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Protocol
-from uuid import UUID
 
 from drivers import registry
 from drivers.ble.session import Act, Answer, Bond, Read, Subscribe, Write, converse
@@ -236,13 +235,14 @@ class BleSupervisor:
                     try:
                         await link.close()
                     finally:  # until it was closed, more may have come
+                        self.standing.thrown_away(link.thrown_away)
                         self._take_all(link.take_values(), session)
                         self._tell(session.checks.end(), session, time.monotonic())
             if session.ends_live:
                 await self._frames.drained()
         return session
 
-    def _take_all(self, values: Iterable[Value], session: _Session) -> list[asyncio.Future[frozenset[UUID]]]:
+    def _take_all(self, values: Iterable[Value], session: _Session) -> list[asyncio.Future[None]]:
         """Hand on each value, and answer when they are on disk. A defect in one is raised when all others are taken."""
         keeping, defect = [], None
         for value in values:
@@ -302,7 +302,7 @@ class BleSupervisor:
             return None
         return now.utc.astimezone(self._zone).replace(tzinfo=None), now.monotonic
 
-    def _take(self, value: Value, session: _Session) -> asyncio.Future[frozenset[UUID]] | None:
+    def _take(self, value: Value, session: _Session) -> asyncio.Future[None] | None:
         """Hand on what a characteristic said; answer when it is on disk, if it makes a reading."""
         event = self._codecs[value.characteristic](value.data)
         session.ends_live = False
@@ -315,7 +315,7 @@ class BleSupervisor:
             events = [event]
         return self._tell(events, session, value.at)
 
-    def _tell(self, events: Iterable[Event], session: _Session, at: float) -> asyncio.Future[frozenset[UUID]] | None:
+    def _tell(self, events: Iterable[Event], session: _Session, at: float) -> asyncio.Future[None] | None:
         """Count what was said, and keep the reading that may be among it; answer when that is on disk."""
         keeping = None
         for event in events:
@@ -331,7 +331,7 @@ class BleSupervisor:
                 self.standing.rejected(event)
         return keeping
 
-    def _keep(self, sample: Sample, session: _Session, at: float) -> asyncio.Future[frozenset[UUID]] | None:
+    def _keep(self, sample: Sample, session: _Session, at: float) -> asyncio.Future[None] | None:
         """Make a reading; answer when it is on disk. None where its driver names what nobody knows."""
         try:
             taken = self._intake.record(sample, session.mode, session.evidence, session.identity, at)
@@ -344,8 +344,8 @@ class BleSupervisor:
             if reading.disposition is Disposition.USABLE:
                 reading = replace(reading, mode=Mode.TEST)
             self._observer.reading(reading)
-        kept = self._outbox.keep([self._intake.draft(reading, taken.record)])
-        self.standing.readings([reading], kept)
+        kept = self._outbox.keep([self._intake.draft(reading, taken.record, sample.characteristic)])
+        self.standing.samples(1)
         return kept
 
     def _step(self, step: str) -> None:
