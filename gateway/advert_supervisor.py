@@ -126,5 +126,5 @@ class AdvertSupervisor:
         except UnknownUnit as error:
             self.standing.unknown_unit(error)
             return
-        kept = self._outbox.keep([self._intake.draft(taken.reading, taken.record)])
-        self.standing.readings([taken.reading], kept)
+        self._outbox.keep([self._intake.draft(taken.reading, taken.record, sample.characteristic)])
+        self.standing.samples(1)

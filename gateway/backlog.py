@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable
 
 from gateway.outbox import Outbox
-from gateway.store import Row, Store
+from gateway.store import Mark, Row, Store
 
 READ_AHEAD = 200
 
@@ -58,12 +58,12 @@ class Backlog:
                 return row
         return None
 
-    def settle(self, row: Row, state: str, reason: str) -> None:
-        """The broker has taken the row (`delivered`), or never will (`parked`)."""
-        self._out.discard(row.sequence)
-        self._outbox.mark(row.sequence, state, reason)
+    def settle(self, mark: Mark) -> None:
+        """The broker has taken a row (`delivered`), or never will (`parked`)."""
+        self._out.discard(mark.sequence)
+        self._outbox.mark(mark)
         for settled in self._queries.values():
-            settled.add(row.sequence)
+            settled.add(mark.sequence)
 
     def refuse(self, row: Row) -> None:
         """The broker does not take the row for now: it is on disk only, until `rewind`."""

@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
-from uuid import UUID
 
 from drivers import registry
 from drivers.ble.session import (
@@ -51,7 +50,7 @@ from gateway.standing import Standing
 
 KEEPING_S = 5.0  # a disk that says nothing for so long hangs: the radio has other devices, too
 
-Kept = asyncio.Future[frozenset[UUID]]
+Kept = asyncio.Future[None]
 
 
 class Observer(Protocol):
@@ -120,6 +119,7 @@ class BleSession:
                 try:
                     await self._link.close()
                 finally:  # until it was closed, more may have come
+                    self._of.standing.thrown_away(self._link.thrown_away)
                     self._take_all(self._link.take_values())
                     self._tell(self._checks.end(), time.monotonic())
         if self._ends_live:
@@ -271,8 +271,8 @@ class BleSession:
             if reading.disposition is Disposition.USABLE:
                 reading = replace(reading, mode=Mode.TEST)
             self._of.observer.reading(reading)
-        kept = self._of.outbox.keep([self._of.intake.draft(reading, taken.record)])
-        self._of.standing.readings([reading], kept)
+        kept = self._of.outbox.keep([self._of.intake.draft(reading, taken.record, sample.characteristic)])
+        self._of.standing.samples(1)
         return kept
 
 

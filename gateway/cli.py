@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from gateway import trace_command
+
 OK, USAGE, BAD_CONFIG = os.EX_OK, os.EX_USAGE, os.EX_CONFIG  # 0, 64, 78: sysexits.h
 FAILED, NO_SAMPLE = 1, 3
 
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _status(json=given.json)
     if command == "pair":
         return _pair(given.address, given.model, anew=given.anew)
+    if command in ("trace", "resend"):
+        return _ask(given)
     if command == "models":
         return _models(given.models_dir, json=given.json, markdown=given.markdown)
     if command == "decode":
@@ -82,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     pair.add_argument("--model", help="its model, to be sure that it is the one of the configuration")
     pair.add_argument("--address", required=True, metavar="ADDRESS")
     pair.add_argument("--anew", action="store_true", help="remove an old bond first, which the device has forgotten")
+    trace_command.add_trace(commands)
+    trace_command.add_resend(commands)
 
     models = commands.add_parser("models", help="the device catalogue")
     form = models.add_mutually_exclusive_group()
@@ -187,6 +193,21 @@ def _pair(address: str, model: str | None, *, anew: bool) -> int:
         return FAILED
     except KeyboardInterrupt:
         return FAILED
+
+
+def _ask(given: argparse.Namespace) -> int:
+    from gateway import control
+
+    try:
+        for line in trace_command.trace(given) if given.command == "trace" else trace_command.resend(given):
+            print(line)
+    except trace_command.UsageError as error:
+        print(f"vitals-gateway {given.command}: {error}", file=sys.stderr)
+        return USAGE
+    except control.ControlError as error:
+        print(f"vitals-gateway: {error}", file=sys.stderr)
+        return FAILED
+    return OK
 
 
 def _models(models_dir: Path | None, *, json: bool, markdown: bool) -> int:

@@ -18,7 +18,18 @@ from gateway import config_rules
 from gateway.catalogue import CatalogueError, load_model, load_ranges, model_names
 from gateway.config_rules import text_of
 from gateway.problems import Problem, Report
-from gateway.settings import Broker, BrokerEntry, Device, DeviceEntry, GatewayFile, Outbox, Settings, parse_url
+from gateway.settings import (
+    Broker,
+    BrokerEntry,
+    Device,
+    DeviceEntry,
+    GatewayFile,
+    Metrics,
+    MetricsEntry,
+    Outbox,
+    Settings,
+    parse_url,
+)
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "read_password", "with_consent"]
 
@@ -79,6 +90,7 @@ def load(path: Path) -> Loaded:
         ranges=ranges,
         models_dir=models_dir,
         config_hash=hashlib.sha256(data).hexdigest()[:12],
+        metrics=_metrics(entry.metrics, folder),
     )
     return Loaded(settings, problems)
 
@@ -177,6 +189,12 @@ def _broker(entry: BrokerEntry, paths: Mapping[str, Path]) -> Broker:
         client_cert_file=paths.get("client_cert_file"),
         client_key_file=paths.get("client_key_file"),
     )
+
+
+def _metrics(entry: MetricsEntry, folder: Path) -> Metrics | None:
+    if not entry.port and not entry.textfile:
+        return None
+    return Metrics(entry.port or None, folder / entry.textfile if entry.textfile else None)
 
 
 def _device(entry: DeviceEntry, model: DeviceModel, report: Report, index: int, folder: Path) -> Device:

@@ -40,6 +40,9 @@ def check(report: Report, names: list[str], models: Mapping[str, DeviceModel], p
         report.warning(("publish_raw",), "the bytes of a frame may hold an ID that someone keyed in at the device")
     if isinstance(root.data.get("broker"), dict):
         _broker(report, root.children["broker"])
+    metrics = root.data.get("metrics")
+    if isinstance(metrics, dict) and not {"port", "textfile"} & metrics.keys():
+        report.error(("metrics",), "says neither port nor textfile: write one of them, or take metrics away")
     for key, path in paths.items():
         named_file(report, ("broker", key), path)
     if isinstance(root.data.get("devices"), list):

@@ -1,7 +1,7 @@
 """The control socket: how a running service is asked. JSON lines over a Unix socket, readable by the service's group.
 
-A question is one line `{"command": "status"}`; the answer is one line, `{"error": "…"}` if it was none. Some
-commands are a dialog: lines both ways, until either side hangs up.
+A question is one line `{"command": "status"}`, with members of its own where the command has some; the answer is one
+line, `{"error": "…"}` if it was none. Some commands are a dialog: lines both ways, until either side hangs up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ DEFAULT_PATH = Path("/run/vitals-gateway/control.sock")
 QUESTION_LIMIT = 64 * 1024
 IDLE_S = 60.0
 
-Answer = Callable[[], Awaitable[dict[str, object]]]
+Question = Mapping[str, object]
+Answer = Callable[[Question], Awaitable[dict[str, object]]]
 Converse = Callable[[dict[str, Any], "Dialog"], Awaitable[None]]
 
 
@@ -86,7 +87,7 @@ class Control:
         command = question.get("command")
         if not isinstance(command, str) or command not in self._commands:
             return {"error": f"the commands are: {', '.join(sorted([*self._commands, *self._dialogs]))}"}
-        return await self._commands[command]()
+        return await self._commands[command](question)
 
 
 class Dialog:
@@ -136,11 +137,13 @@ def _question(line: bytes) -> dict[str, Any]:
     return question if isinstance(question, dict) else {}
 
 
-def ask(path: Path, command: str, timeout_s: float = 5.0) -> dict[str, object]:
-    """Ask a running service one question. Raises ControlError."""
-    for answer in converse(path, {"command": command}, lambda _: None, timeout_s):
+def ask(path: Path, command: str, timeout_s: float = 5.0, **members: object) -> dict[str, object]:
+    """Ask a running service one question; `members` go with the command. Raises ControlError."""
+    for answer in converse(path, {**members, "command": command}, lambda _: None, timeout_s):
+        if not isinstance(answer, dict):
+            raise ControlError(f"the service did not answer: {answer}")
         if "error" in answer:
-            raise ControlError(f"the service did not answer: {answer['error']}")
+            raise ControlError(str(answer["error"]))
         return answer
     raise ControlError("the service did not answer: it hung up")
 

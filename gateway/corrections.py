@@ -58,7 +58,7 @@ def _correction(row: Uncertain, received_at: datetime, origin: Origin) -> Draft 
     except (ValueError, KeyError, TypeError):
         _log.error("sequence %d cannot be read: the time of that reading stays as it went out", row.sequence)
         return None
-    return Draft(row.id, row.revision + 1, row.device, row.topic, encode, row.raw)
+    return Draft(row.id, row.revision + 1, row.device, row.topic, encode, row.raw, characteristic=row.characteristic)
 
 
 def _encoder(row: Uncertain, off: timedelta, origin: Origin) -> Callable[[UUID, int], bytes]:

@@ -100,14 +100,22 @@ def open_existing(path: Path) -> sqlite3.Connection:
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone() is None:
                 raise OutboxDamaged("it has no stream")
+            waiting(db)
         except sqlite3.Error as error:
             if is_damage(error) or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:
                 raise OutboxDamaged(str(error)) from error  # SQLITE_ERROR: its tables are not those of its schema
             raise
+        except UnicodeDecodeError:  # in what SQLite says of it
+            raise OutboxDamaged("its tables' description cannot be read") from None
     except BaseException:
         db.close()
         raise
     return db
+
+
+def waiting(db: sqlite3.Connection) -> int:
+    """Answer how many rows wait."""
+    return int(db.execute("SELECT count(*) FROM delivery WHERE state = 'waiting'").fetchone()[0])
 
 
 def create(path: Path, first_sequence: int, fill: Callable[[sqlite3.Connection], None]) -> None:

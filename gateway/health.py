@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import TypeVar
 
 from drivers.contract import Notice
 from gateway import states
+from gateway.account import Account
 from gateway.clock import Clock
 from gateway.mqtt import Message
-from gateway.outbox import Outbox, OutboxState
+from gateway.outbox import Outbox
+from gateway.outbox_state import OutboxState
 from gateway.payload import Origin, utc_text
-from gateway.publisher import Publisher
+from gateway.publisher import Publisher, PublisherState
 from gateway.reading import Mode
+from gateway.requests import Requests
 from gateway.settings import Device
 from gateway.standing import DeviceStatus, Standing
 from gateway.store import MEGABYTE
@@ -22,6 +26,9 @@ from gateway.store import MEGABYTE
 DELAY_S = 0.25  # changes that come together go out as one state
 GATEWAY_STATE_S = 60.0  # at the latest
 GATEWAY_STATE_LEAST_S = 1.0  # between two of them
+
+
+_T = TypeVar("_T")
 
 
 class Health:
@@ -38,11 +45,13 @@ class Health:
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
+        self._requests: Requests | None = None
 
-    def attach(self, publisher: Publisher, standings: Mapping[str, Standing]) -> None:
+    def attach(self, publisher: Publisher, standings: Mapping[str, Standing], requests: Requests | None = None) -> None:
         """Take the parts that are to be told of; each begins with a state."""
         self._publisher = publisher
         self._standings = standings
+        self._requests = requests
         for device in standings:
             self.device_changed(device)
 
@@ -99,24 +108,7 @@ class Health:
         """Tell the gateway's state when it changes, and every GATEWAY_STATE_S."""
         while self._publisher is not None:
             self._gateway_event.clear()
-            outbox = await self._outbox.state()
-            now = self._clock.now().utc
-            payload = states.gateway_state(
-                replace(self._origin, stream=self._outbox.stream),
-                state="online",
-                at=now,
-                reason=outbox.trouble,
-                config_hash=self._config_hash,
-                clock=self._clock.quality,
-                started_at=self._clock.utc_at(self._started),
-                outbox_depth=outbox.depth + outbox.held_back,
-                outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
-                outbox_parked=outbox.parked,
-                outbox_file=_file(outbox),
-                refused=self._publisher.state.blocked,
-                held=sum(standing.status.held for standing in self._standings.values()),
-                not_kept=outbox.not_kept,
-            )
+            payload = await self._outbox.look(self._gateway_state)
             self._publisher.publish_state(states.gateway_topic(self._origin), payload)
             await asyncio.sleep(GATEWAY_STATE_LEAST_S)
             try:
@@ -124,6 +116,30 @@ class Health:
                     await self._gateway_event.wait()
             except TimeoutError:
                 continue
+
+    def account(self, outbox: OutboxState) -> Account:
+        """Answer the account at this moment; `outbox` is the outbox's state in this step of the loop."""
+        sent = PublisherState() if self._publisher is None else self._publisher.state
+        devices = {device: standing.status.counts for device, standing in self._standings.items()}
+        return Account(devices, outbox.books, sent.delivered, sent.parked, outbox.depth)
+
+    def _gateway_state(self, outbox: OutboxState) -> bytes:
+        now = self._clock.now().utc
+        return states.gateway_state(
+            replace(self._origin, stream=self._outbox.stream),
+            state="online",
+            at=now,
+            reason=outbox.trouble,
+            config_hash=self._config_hash,
+            clock=self._clock.quality,
+            started_at=self._clock.utc_at(self._started),
+            outbox_depth=outbox.depth + outbox.held_back,
+            outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
+            outbox_parked=outbox.parked,
+            outbox_file=_file(outbox),
+            refused=None if self._publisher is None else self._publisher.state.blocked,
+            account=self.account(outbox),
+        )
 
     def stop(self) -> None:
         """Tell that nobody watches the devices any more: a retained "online" would outlive us."""
@@ -159,10 +175,17 @@ class Health:
         if self._publisher is not None:
             self._publisher.publish_state(states.device_topic(self._origin, device), payload)
 
+    async def look(self, then: Callable[[Account, OutboxState, dict[str, object]], _T]) -> _T:
+        """Answer what `then` makes of account, outbox and status, in the one step of the loop in which they are so."""
+        return await self._outbox.look(lambda outbox: then(self.account(outbox), outbox, self._status(outbox)))
+
     async def status(self) -> dict[str, object]:
         """Answer the whole of it, for the control socket."""
-        outbox = await self._outbox.state()
+        return await self._outbox.look(self._status)
+
+    def _status(self, outbox: OutboxState) -> dict[str, object]:
         now = self._clock.now().utc
+        account = self.account(outbox)
         broker = None if self._publisher is None else self._publisher.state
         return {
             "gateway": {
@@ -188,10 +211,12 @@ class Health:
                 "oldest_age_s": _age(outbox.oldest_kept_at, now),
                 "parked": outbox.parked,
                 "held_back": outbox.held_back,
-                "not_kept": outbox.not_kept,
+                "not_kept": account.all.not_kept,
                 "trouble": outbox.trouble,
                 **_file(outbox),
             },
+            "account": account.members(),
+            "replays": None if self._requests is None else self._requests.members(),
             "devices": {device: _device(standing) for device, standing in self._standings.items()},
         }
 
@@ -219,7 +244,7 @@ def _device(standing: Standing) -> dict[str, object]:
         "battery": status.battery,
         "last_seen": utc_text(status.last_seen),
         "last_reading_id": None if status.last_reading_id is None else str(status.last_reading_id),
-        "readings": status.readings,
+        "readings": status.counts.readings,
         "held": status.held,
         "last_held_reason": status.last_held_reason,
         "counts": status.counts.members(),

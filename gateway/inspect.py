@@ -119,12 +119,40 @@ def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
     if outbox["oldest_age_s"] is not None:
         waiting += f", the oldest for {outbox['oldest_age_s']:.0f} s"
     yield f"outbox  {waiting}, {outbox['parked']} parked{', ' + outbox['trouble'] if outbox['trouble'] else ''}"
+    yield from _account_lines(answer["account"], answer["replays"])
     for name, device in answer["devices"].items():
         seen = f", last heard {device['last_seen']}" if device["last_seen"] else ""
         counts = f"{device['readings']} readings, {device['held']} held"
         yield f"{name}  {device['state']}: {device['reason'] or 'well'}{seen}; {counts}"
         if device["detail"]:
             yield f"        {device['detail']}"
+
+
+def _account_lines(account: dict[str, Any], replays: dict[str, Any] | None) -> Iterator[str]:
+    rejected, held = sum(account["rejected"].values()), sum(account["held"].values())
+    yield (
+        f"account {account['frames']} frames = {account['samples']} samples + {account['notices']} notices"
+        f" + {rejected} rejected"
+    )
+    yield (
+        f"        {account['samples']} samples = {account['usable']} usable + {held} held + {account['committing']}"
+        f" being committed + {account['repeats']} repeats + {account['not_kept']} not kept"
+    )
+    committed = account["usable"] + held
+    replaced = f" + {account['replaced']} by a replaced file" if account["replaced"] else ""
+    damaged = f" + {account['damaged']} damaged" if account["damaged"] else ""
+    yield (
+        f"        {account['waiting_at_start']} at start + {committed} committed + {account['revisions']} revisions"
+        f"{replaced} = {account['delivered']} delivered + {account['parked']} parked{damaged}"
+        f" + {account['waiting']} waiting"
+    )
+    for problem in account["unbalanced"]:
+        yield f"        DOES NOT ADD UP, report it: {problem}"
+    if replays is not None:
+        for asked_by, left in replays["left"].items():
+            yield f"        {left} rows go out again for the {asked_by}"
+        if replays["refused"]:
+            yield f"        nobody can ask for rows: the broker refuses in/replay ({replays['refused']})"
 
 
 def _characteristic(name: str, quirks: Quirks, uuid: str | None) -> CharacteristicCodec:

@@ -23,7 +23,7 @@ from gateway.fence import Evidence, place
 from gateway.normalize import normalize
 from gateway.payload import Origin
 from gateway.ranges import Ranges
-from gateway.reading import ClockQuality, Device, Mode, Reading, Times
+from gateway.reading import ClockQuality, Device, Disposition, Mode, Reading, Times
 from gateway.rows import Captured, Draft
 from gateway.validate import Rules, validate
 from gateway.vocabulary import UNITS, to_canonical
@@ -163,14 +163,15 @@ class Intake:
         )
         return Taken(validate(reading, self._rules), record, is_live)
 
-    def draft(self, reading: Reading, record: UUID | None = None) -> Draft:
+    def draft(self, reading: Reading, record: UUID | None = None, characteristic: str | None = None) -> Draft:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 
         def encode(stream: UUID, sequence: int) -> bytes:
             return payload.encode(reading, replace(self._origin, stream=stream), sequence)
 
         def as_repeat_of(earlier: UUID) -> Draft:
-            return self.draft(validate(replace(reading, possible_repeat_of=earlier), self._rules))
+            repeat = validate(replace(reading, possible_repeat_of=earlier), self._rules)
+            return self.draft(repeat, characteristic=characteristic)
 
         times, captured = reading.times, None
         if times.quality is not ClockQuality.SYNCED and times.instant is not None:
@@ -186,6 +187,8 @@ class Intake:
             record,
             None if record is None or self._model.memory == "kept" else as_repeat_of,
             captured,
+            _why_held(reading),
+            characteristic,
         )
 
     def _resolve_doubt(self, sample: Sample) -> tuple[Sample, UUID | None]:
@@ -197,6 +200,12 @@ class Intake:
         if last is not None and _could_be_the_same(load, last.measurement):
             return sample, last.reading_id
         return replace(sample, flags=tuple(flag for flag in sample.flags if flag != "possible_repeat")), None
+
+
+def _why_held(reading: Reading) -> str | None:
+    if reading.disposition is Disposition.USABLE:
+        return None
+    return next(iter(reading.reasons), "no_reason_given")
 
 
 def _could_be_the_same(one: Measurement, other: Measurement) -> bool:

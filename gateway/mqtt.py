@@ -18,11 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5, MQTTv311
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.futures import fail, settle
 
@@ -35,6 +36,11 @@ SUCCESS = 0x00
 NO_MATCHING_SUBSCRIBERS = 0x10
 SESSION_TAKEN_OVER = 0x8E
 UNSPECIFIED_ERROR = 0x80
+
+# What others send us is not to fill our memory: a broker sends no larger packet (OASIS mqtt-v5.0, 3.1.2.11.4), and of
+# messages that the loop has not looked at, no more than so many are handed over.
+PACKET_LIMIT = 64 * 1024
+INBOX_LIMIT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,20 @@ class Message:
     topic: str
     payload: bytes = field(repr=False)
     retain: bool = True
+    replayed: bool = False  # says so in MQTT 5's user property; 3.1.1 has none
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """A topic that is subscribed at each connection of MQTT 5. On the loop, `take` hears of each message.
+
+    `take` gets its bytes, and how many came before it that were thrown away because too many came. What is retained is
+    nobody's request of now, and ignored. `refused` hears why the broker does not let us subscribe, None when it does.
+    """
+
+    topic: str
+    take: Callable[[bytes, int], None]
+    refused: Callable[[str | None], None]
 
 
 class BrokerAway(Exception):
@@ -91,7 +111,13 @@ class Connection:
     """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over."""
 
     def __init__(
-        self, address: Address, login: Login, will: Message, window: int, on_puback: Callable[[int, int], None]
+        self,
+        address: Address,
+        login: Login,
+        will: Message,
+        window: int,
+        on_puback: Callable[[int, int], None],
+        inbox: Inbox | None = None,
     ) -> None:
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self.receive_maximum = window
@@ -118,13 +144,25 @@ class Connection:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._properties = _publish_properties() if login.protocol == 5 else None
+        self._replayed = _publish_properties(replayed=True) if login.protocol == 5 else None
+        self._inbox = inbox if login.protocol == 5 else None
+        self._handed_over = self._heard = self._thrown_away = 0  # messages; `_heard` is the loop's, the others paho's
+        if self._inbox is not None:
+            self._client.on_subscribe = self._on_subscribe
+            self._client.on_message = self._on_message
 
     @classmethod
     async def open(
-        cls, address: Address, login: Login, will: Message, window: int, on_puback: Callable[[int, int], None]
+        cls,
+        address: Address,
+        login: Login,
+        will: Message,
+        window: int,
+        on_puback: Callable[[int, int], None],
+        inbox: Inbox | None = None,
     ) -> Connection:
         """Connect and be let in. Raises BrokerAway, BrokerRefused."""
-        connection = cls(address, login, will, window, on_puback)
+        connection = cls(address, login, will, window, on_puback, inbox)
         threading.Thread(target=connection._connect, name=f"connect {address}", daemon=True).start()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -141,8 +179,9 @@ class Connection:
 
     def publish(self, message: Message) -> int:
         """Hand a message to the network thread; answer the packet identifier that its PUBACK will bear."""
+        properties = self._replayed if message.replayed else self._properties
         return self._client.publish(
-            message.topic, message.payload, qos=1, retain=message.retain, properties=self._properties
+            message.topic, message.payload, qos=1, retain=message.retain, properties=properties
         ).mid
 
     def close(self) -> None:
@@ -164,7 +203,13 @@ class Connection:
             if self.address.tls:
                 self._client.tls_set_context(_tls_context(login))
             if login.protocol == 5:
-                self._client.connect(self.address.host, self.address.port, KEEPALIVE_S, clean_start=True)
+                self._client.connect(
+                    self.address.host,
+                    self.address.port,
+                    KEEPALIVE_S,
+                    clean_start=True,
+                    properties=_connect_properties(),
+                )
             else:
                 self._client.connect(self.address.host, self.address.port, KEEPALIVE_S)
         except BrokerRefused as error:
@@ -178,7 +223,7 @@ class Connection:
                 self._client.loop_start()
 
     def _on_connect(
-        self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+        self, client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
             self._tell(fail, self._connected, _why_refused(self.address, code))
@@ -187,7 +232,33 @@ class Connection:
         if receive_maximum is not None:
             self.receive_maximum = min(self.receive_maximum, receive_maximum)
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
+        if self._inbox is not None:
+            options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
+            client.subscribe(self._inbox.topic, options=options)
         self._tell(settle, self._connected, None)
+
+    def _on_subscribe(
+        self, _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        refusals = [code.getName() for code in codes if code.is_failure]
+        if self._inbox is not None:
+            self._tell(self._inbox.refused, refusals[0] if refusals else None)
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        if message.retain:
+            return
+        if self._handed_over - self._heard >= INBOX_LIMIT:
+            self._thrown_away += 1
+            return
+        self._handed_over += 1
+        self._tell(self._hear, bytes(message.payload), self._thrown_away)
+        self._thrown_away = 0
+
+    def _hear(self, payload: bytes, thrown_away: int) -> None:
+        """On the loop."""
+        self._heard += 1
+        if self._inbox is not None:
+            self._inbox.take(payload, thrown_away)
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
@@ -221,10 +292,18 @@ class Connection:
             return  # the loop has ended: what was not marked as delivered goes out again at the next start
 
 
-def _publish_properties() -> Properties:
+def _connect_properties() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    properties.MaximumPacketSize = PACKET_LIMIT
+    return properties
+
+
+def _publish_properties(*, replayed: bool = False) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
     properties.PayloadFormatIndicator = 1
     properties.ContentType = "application/json"
+    if replayed:
+        properties.UserProperty = ("replayed", "true")
     return properties
 
 

@@ -23,23 +23,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
+from gateway.account import Books, Fate
 from gateway.database import is_damage
 from gateway.futures import fail, settle
-from gateway.store import (
-    MEGABYTE,
-    Condition,
-    Damage,
-    DatabaseError,
-    Draft,
-    Mark,
-    OutboxUnavailable,
-    Room,
-    Row,
-    Store,
-)
+from gateway.outbox_state import MAX_BYTES, OutboxState, worry
+from gateway.store import MEGABYTE, Condition, DatabaseError, Draft, Mark, OutboxUnavailable, Room, Row, Store
 
 _log = logging.getLogger(__name__)
 
@@ -52,34 +43,13 @@ HELD_BACK_LIMIT = 1000  # readings in memory while the disk takes none: hours of
 MARKS_DELAY_S = 0.2  # delivered marks wait for company: a lost mark only sends a row again, under its old id
 MARKS_LIMIT = 500
 UNREADABLE_TRIES = 60  # a file that is there and was not read so often is set aside; what can be read is salvaged
-MAX_BYTES = 512 * MEGABYTE
 TOLD_AT_ONCE = 1000  # salvaged rows; who hears of so many at once looks on disk for the rest (backlog.py)
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxState:
-    """What the outbox says of itself: rows waiting and parked, the oldest waiting one's age, its trouble if any.
-
-    `damaged`: parked rows whose checksum is wrong; `discarded`: parked rows that were deleted; `set_aside`: files.
-    """
-
-    depth: int = 0
-    oldest_kept_at: float | None = None
-    parked: int = 0
-    held_back: int = 0
-    not_kept: int = 0
-    trouble: str | None = None
-    used_bytes: int | None = None
-    max_bytes: int = MAX_BYTES
-    damaged: int = 0
-    discarded: int = 0
-    set_aside: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Keep:
     drafts: Sequence[Draft]
-    done: asyncio.Future[frozenset[UUID]]
+    done: asyncio.Future[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +67,50 @@ class _Stop:
 class Outbox:
     """The loop's side of the outbox. `on_kept` is called on the loop with rows, on disk, in the order of sequence.
 
+    `on_fates` hears in the same step of the loop what became of each draft that was handed in.
     `ended` is done when the thread is at its end; with an exception if that is a defect of ours. While
     `clock_is_right` says no, deliveries are noted without a time: keeping time counts from when it says yes.
     """
 
-    def __init__(self, path: Path, on_kept: Callable[[list[Row]], None], max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_kept: Callable[[list[Row]], None],
+        on_fates: Callable[[Sequence[Fate]], None] = lambda _: None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         """Open the database, which may take some time; one that the disk does not give is asked for again.
 
         Raises OutboxError for what no other try will mend.
         """
         self._path, self._max_bytes = path, max_bytes
+        self._on_kept = on_kept
+        self._on_fates = on_fates
+        self._loop = asyncio.get_running_loop()
+        self._work: queue.SimpleQueue[_Keep | Mark | _Ask | _Stop] = queue.SimpleQueue()
+        self.clock_is_right: Callable[[], bool] = lambda: False  # asked on the thread, at each commit
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.lost = 0  # readings that the disk had not taken when the thread ended
+        # The loop's:
+        self._books = Books()
+        self._first: int | None = None  # the first sequence of the file; None until one was opened
+        self._settled_before = 0  # rows of files before it
+        self._damaged: set[int] = set()  # rows that were parked when they were to be read
+        # The thread's:
         self._store: Store | None = None
+        self._told_stream: UUID | None = None
+        self._file_first = self._next_first = 1  # the first sequence of this file; and of one that will replace it
         self._closed: str | None = None  # why it is not open
         self._tries = 0
         self._room = Room.AMPLE
         self._checking = False
-        self._open()
-        self._on_kept = on_kept
-        self._loop = asyncio.get_running_loop()
-        self._work: queue.SimpleQueue[_Keep | Mark | _Ask | _Stop] = queue.SimpleQueue()
         self._held_back: list[Draft] = []
+        self._marks: list[Mark] = []
         self._not_kept = 0
         self._trouble: str | None = None
-        self.clock_is_right: Callable[[], bool] = lambda: False  # asked on the thread, at each commit
-        self.lost = 0  # readings that the disk had not taken when the thread ended
         self._unanswered: list[_Ask] = []
         self._unreadable: str | None = None
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._open()
         threading.Thread(target=self._live, name="outbox", daemon=True).start()
 
     @property
@@ -132,18 +119,22 @@ class Outbox:
         store = self._store
         return None if store is None else store.stream
 
-    def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[frozenset[UUID]]:
-        """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back.
-
-        It answers the ids among them that were kept before, and are no new readings.
-        """
-        done: asyncio.Future[frozenset[UUID]] = self._loop.create_future()
+    def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[None]:
+        """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._books = self._books.handed_in(sum(draft.revision == 1 for draft in drafts))
         self._work.put(_Keep(drafts, done))
         return done
 
-    def mark(self, sequence: int, state: str, reason: str) -> None:
-        """Note that a row is `delivered` or `parked`; written with the next commit, soon."""
-        self._work.put(Mark(sequence, state, reason))
+    def mark(self, mark: Mark) -> None:
+        """Note what became of a row; written with the next commit, soon."""
+        waits = mark.sequence not in self._damaged and (self._first is None or mark.sequence >= self._first)
+        self._books = self._books.settled(mark.state) if waits else self._books.settled_without_row(mark.state)
+        self._work.put(mark)
+
+    def revised(self, rows: Sequence[Row]) -> None:
+        """Take note of corrections that were kept by what was fetched."""
+        self._books = replace(self._books, revisions=self._books.revisions + len(rows))
 
     def fetch(self, work: Callable[[Store], _T], then: Callable[[_T], None]) -> None:
         """Run `work` on the outbox's thread after all that was handed in before; `then` hears of it on the loop.
@@ -170,37 +161,46 @@ class Outbox:
 
     async def state(self) -> OutboxState:
         """Answer how the outbox is."""
-        bare = OutboxState(held_back=len(self._held_back), not_kept=self._not_kept, max_bytes=self._max_bytes)
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                (depth, oldest, parked), file = await self.ask(lambda store: (store.depth(), store.condition()))
-        except DatabaseError as error:
-            return replace(bare, trouble=str(error))
-        except TimeoutError:
-            checked = "the file is being checked" if self._checking else "the disk does not answer"
-            return replace(bare, trouble=checked)
-        return replace(
-            bare,
-            depth=depth,
-            oldest_kept_at=oldest,
-            parked=parked,
-            held_back=len(self._held_back),
-            not_kept=self._not_kept,
-            trouble=self._trouble or self._unreadable or self._worry(file),
-            used_bytes=file.used_bytes,
-            damaged=file.damaged,
-            discarded=file.discarded,
-            set_aside=file.set_aside,
-        )
+        return await self.look(lambda state: state)
 
-    def _worry(self, file: Condition) -> str | None:
-        """Answer what people should know of while it still works."""
-        if self._room is not Room.AMPLE:
-            return f"the outbox is nearly full: {file.used_bytes} of max_mb {self._max_bytes // MEGABYTE}"
-        if file.set_aside:
-            names = ", ".join(damage.file for damage in file.set_aside)
-            return f"a damaged outbox was set aside: {names}; look for what is lost, then take the file away"
-        return f"{file.damaged} damaged readings are parked" if file.damaged else None
+    async def look(self, then: Callable[[OutboxState], _T]) -> _T:
+        """Answer what `then` makes of the outbox's state, in the one step of the loop in which that is the state."""
+        answer: asyncio.Future[_T] = self._loop.create_future()
+        settled = self._books.settled_rows  # all these marks are in the queue: the database is asked after them
+
+        def tell(trouble: str | None, **found: Any) -> None:
+            if not answer.done():
+                books = self._books
+                bare = OutboxState(books, books.waiting, held_back=len(self._held_back), max_bytes=self._max_bytes)
+                settle(answer, then(replace(bare, trouble=trouble, **found)))
+
+        def hear(counts: tuple[int, float | None, int], file: Condition, unwritten: int) -> None:
+            depth, oldest, parked = counts
+            since = self._books.settled_rows - max(settled, self._settled_before)
+            tell(
+                self._trouble or self._unreadable or worry(file, self._room, self._max_bytes),
+                depth=depth - unwritten - since,
+                oldest_kept_at=oldest,
+                parked=parked,
+                used_bytes=file.used_bytes,
+                damaged=file.damaged,
+                discarded=file.discarded,
+                set_aside=file.set_aside,
+            )
+
+        def count(store: Store) -> None:
+            unwritten = sum(mark.state != "replayed" for mark in self._marks)
+            self._tell(hear, store.depth(), store.condition(), unwritten)
+
+        self._work.put(_Ask(count, lambda error: self._tell(tell, str(error))))
+        timer = self._loop.call_later(ANSWER_S, lambda: tell(self._why_silent()))
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+
+    def _why_silent(self) -> str:
+        return "the file is being checked" if self._checking else "the disk does not answer"
 
     async def close(self) -> None:
         """Write what is in the queue and close the database. A defect that ended the thread is told by `ended`."""
@@ -225,10 +225,11 @@ class Outbox:
         else:
             self._tell(settle, self.ended, None)
 
-    def _open(self, found: str | None = None, first_sequence: int = 1) -> Store | None:
+    def _open(self, found: str | None = None) -> Store | None:
         """Answer the open database; None if the disk does not give it. Raises OutboxError."""
+        first = self._next_first
         try:
-            self._store = Store(self._path, self._max_bytes, found=found, first_sequence=first_sequence)
+            store = Store(self._path, self._max_bytes, found=found, first_sequence=first)
         except OutboxUnavailable as error:
             if str(error) != self._closed:
                 _log.error("%s; devices are read, readings wait in memory", error)
@@ -237,8 +238,12 @@ class Outbox:
             return None
         if self._closed is not None:
             _log.warning("the outbox can be used again")
-        self._closed, self._tries = None, 0
-        return self._store
+        self._store, self._closed, self._tries = store, None, 0
+        if store.stream != self._told_stream:
+            self._marks = [mark for mark in self._marks if mark.sequence >= first]
+            self._told_stream, self._file_first = store.stream, first
+            self._tell(self._took_up, first, store.waiting_at_start)
+        return store
 
     def _opened(self) -> Store:
         """Answer the database, opened anew if it was not. Raises DatabaseError."""
@@ -268,34 +273,32 @@ class Outbox:
         """Set the damaged file aside and go on with a new one; what was salvaged is told like what is kept."""
         if self._store is None:
             return
-        first_sequence = self._store.next_sequence
+        self._next_first = self._store.next_sequence
         self._store.close()
         self._store = None
-        store = self._open(found, first_sequence)
+        store = self._open(found)
         if store is not None and (rows := store.waiting(0, TOLD_AT_ONCE, ())):
             self._tell(self._on_kept, rows)
 
     def _run(self) -> None:
-        marks: list[Mark] = []
         stopping = False
         while not stopping:
             keeps, asks = [], []
-            for job in self._next_jobs(waiting=bool(marks)):
+            for job in self._next_jobs(waiting=bool(self._marks)):
                 if isinstance(job, _Keep):
                     keeps.append(job)
                 elif isinstance(job, Mark):
-                    marks.append(job)
+                    if job.sequence >= self._file_first:  # none of the rows of a file before this one is here
+                        self._marks.append(job)
                 elif isinstance(job, _Ask):
                     asks.append(job)
                 else:
                     stopping = True
             drafts = [*self._held_back, *(draft for keep in keeps for draft in keep.drafts)]
-            known: frozenset[UUID] | None = frozenset()
-            if drafts or marks:
-                known = self._commit(drafts, marks)
-                marks = marks if known is None else []
+            if drafts or self._marks:
+                self._commit(drafts)
             if keeps:
-                self._tell(_settle_all, [keep.done for keep in keeps], known or frozenset())
+                self._tell(_settle_all, [keep.done for keep in keeps])
             self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
             if not self._unanswered:
                 self._unreadable = None
@@ -327,33 +330,39 @@ class Outbox:
                 break
         return jobs
 
-    def _commit(self, drafts: list[Draft], marks: list[Mark]) -> frozenset[UUID] | None:
-        """Answer the ids that were kept before, None if the disk did not take it."""
+    def _commit(self, drafts: list[Draft]) -> None:
+        """Keep the drafts and write the marks; if the disk does not take them, they are tried again."""
         full: DatabaseError | None = None
         try:
             store = self._opened()
             self._room = store.find_room() if drafts else self._room
             if self._room is Room.NONE:
                 full = DatabaseError(f"it is full: max_mb {self._max_bytes // MEGABYTE}, and nothing in it may go")
-            rows = store.write([] if full else drafts, marks, clock_is_right=self.clock_is_right())
+            rows = store.write([] if full else drafts, self._marks, clock_is_right=self.clock_is_right())
         except DatabaseError as error:
             self._hold_back(drafts, error)
             if is_damage(error):
                 self._replace(str(error))
-            return None
+            return
+        self._marks = []
         if full is not None and drafts:
             self._hold_back(drafts, full)
-            return frozenset()
+            return
         if self._trouble is not None:
             _log.warning("the outbox works again: %d readings that were held back are kept", len(self._held_back))
         self._held_back, self._trouble = [], None
-        if rows:
-            self._tell(self._on_kept, rows)
-        return store.repeats
+        if drafts:
+            fates = [_fate(draft, kept) for draft, kept in zip(drafts, store.became, strict=True)]
+            self._tell(self._committed, rows, fates)
 
     def _hold_back(self, drafts: list[Draft], error: DatabaseError) -> None:
-        self._held_back, lost = drafts[:HELD_BACK_LIMIT], len(drafts[HELD_BACK_LIMIT:])
+        self._held_back, excess = drafts[:HELD_BACK_LIMIT], drafts[HELD_BACK_LIMIT:]
+        lost = len(excess)
         self._not_kept += lost
+        if excess:
+            self._tell(
+                self._committed, [], [Fate(draft.device, draft.id, draft.revision, "not_kept") for draft in excess]
+            )
         if self._trouble is None or lost:
             _log.error(
                 "the outbox takes no reading (%s): free or repair the disk; %d held back in memory, %d not kept so far",
@@ -366,7 +375,12 @@ class Outbox:
     def _answer(self, ask: _Ask) -> bool:
         """Answer whether it needs no further try."""
         try:
-            ask.work(self._opened())
+            store = self._opened()
+            try:
+                ask.work(store)
+            finally:
+                if damaged := store.take_damaged():
+                    self._tell(self._found_damaged, damaged)
         except DatabaseError as error:
             if ask.failed is not None:
                 ask.failed(error)
@@ -379,6 +393,27 @@ class Outbox:
             return ask.failed is not None
         return True
 
+    # ---- what the loop hears of it -------------------------------------------------------------------------------
+
+    def _took_up(self, first: int, waiting: int) -> None:
+        """A file is open: the first one, or one in the place of a damaged one."""
+        if self._first is None:
+            self._books = replace(self._books, waiting_at_start=waiting)
+        else:
+            self._books = self._books.file_replaced(waiting)
+        self._first, self._settled_before = first, self._books.settled_rows
+
+    def _found_damaged(self, sequences: list[int]) -> None:
+        self._damaged.update(sequences)
+        self._books = replace(self._books, damaged=self._books.damaged + len(sequences))
+
+    def _committed(self, rows: list[Row], fates: list[Fate]) -> None:
+        """In one step: the books, the devices' accounts, and then the way to the broker."""
+        self._books = self._books.answered(fates)
+        self._on_fates(fates)
+        if rows:
+            self._on_kept(rows)
+
     def _tell(self, then: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(then, *arguments)
@@ -386,9 +421,15 @@ class Outbox:
             _log.debug("nobody hears of the outbox any more")
 
 
-def _settle_all(futures: list[asyncio.Future[frozenset[UUID]]], known: frozenset[UUID]) -> None:
+def _fate(draft: Draft, kept: Draft | None) -> Fate:
+    if kept is None:
+        return Fate(draft.device, draft.id, draft.revision, "repeat")
+    return Fate(draft.device, draft.id, draft.revision, "kept", kept.held)
+
+
+def _settle_all(futures: list[asyncio.Future[None]]) -> None:
     for future in futures:
-        settle(future, known)
+        settle(future, None)
 
 
 def _remaining(deadline: float | None) -> float | None:

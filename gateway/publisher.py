@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
@@ -32,12 +33,15 @@ from gateway.mqtt import (
     BrokerRefused,
     Connection,
     Ended,
+    Inbox,
     Login,
     Message,
 )
 from gateway.outbox import Outbox
-from gateway.refusals import Refusals
-from gateway.store import Row
+from gateway.poison import Poison, is_poisons
+from gateway.refusals import Refusals, reason_of
+from gateway.replays import Replay, Replays
+from gateway.store import Mark, Row
 
 _log = logging.getLogger(__name__)
 
@@ -52,10 +56,7 @@ STEADY_S, UNANSWERED_S = 10.0, 30.0
 
 # MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1, 3.14.2.1) that say that no other try will do better.
 _NEVER = {0x90: "topic_name_invalid", 0x95: "packet_too_large", 0x99: "payload_format_invalid"}
-_POISON_ENDS = frozenset({0x81, 0x82, 0x90, 0x95, 0x99})
 
-# A broker that hangs up over one reading after the other has another reason: no more of them are parked for it.
-HANG_UPS_LIMIT = 3
 PACKET_OVERHEAD = 64  # fixed header, properties and packet identifier, with room to spare
 
 
@@ -81,12 +82,14 @@ class Publisher:
         will: Message,
         outbox: Outbox,
         on_change: Callable[[], None],
+        inbox: Inbox | None = None,
     ) -> None:
         self.state = PublisherState()
         self._addresses = addresses
         self._login = login
         self._will = will
         self._on_change = on_change
+        self._inbox = inbox
         self._connection: Connection | None = None
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
@@ -94,10 +97,11 @@ class Publisher:
         self._backlog = Backlog(outbox, self._pump)
         self._refusals = Refusals(self._pump)
         self._probes: deque[Row] = deque()
-        self._in_flight: dict[int, Row | Message] = {}  # by packet identifier
+        self.replays = Replays(outbox, self._pump)
+        self._in_flight: dict[int, Row | Replay | Message] = {}  # by packet identifier
+        self._sent_at: dict[int, float] = {}  # of rows, seconds since 1970, by packet identifier
         self._answers = 0  # PUBACKs so far
-        self._hang_ups: Counter[str] = Counter()  # by topic: rows in a row that made the broker hang up
-        self._suspect_to = 0  # up to this sequence one row is the poison: they go one at a time
+        self._poison = Poison()
         self._leaving = False  # rows stay where they are
 
     # ---- what others hand in -------------------------------------------------------------------------------------
@@ -178,7 +182,9 @@ class Publisher:
 
     async def _open(self, address: Address) -> Connection | None:
         """Answer a connection, or None once `stop` was called. Raises BrokerAway, BrokerRefused."""
-        opening = asyncio.ensure_future(Connection.open(address, self._login, self._will, WINDOW, self._on_puback))
+        opening = asyncio.ensure_future(
+            Connection.open(address, self._login, self._will, WINDOW, self._on_puback, self._inbox)
+        )
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -197,6 +203,7 @@ class Publisher:
         _log.info("connected to %s", address)
         self._connection = connection
         self._in_flight.clear()
+        self._sent_at.clear()
         self._probes.clear()
         self._announcements.start_over()
         self._refusals.connected()
@@ -253,22 +260,39 @@ class Publisher:
         while self._has_room(connection) and self._probes:
             self._send(connection, self._probes.popleft())
         while self._has_room(connection) and (row := self._backlog.take(without=self._refusals)):
-            if row.sequence > self._suspect_to:
-                self._suspect_to = 0
+            self._poison.sending(row)
             self._send(connection, row)
+        while self._may_replay(connection) and (replay := self.replays.take(without=self._refusals)):
+            self._send_again(connection, replay)
         while (topic := self._refusals.take_due()) is not None:
             self._probe(connection, topic)
         self._backlog.read_on(without=self._refusals)
 
     def _has_room(self, connection: Connection) -> bool:
-        return len(self._in_flight) < (1 if self._suspect_to else connection.receive_maximum)
+        return len(self._in_flight) < (1 if self._poison.suspected else connection.receive_maximum)
+
+    def _may_replay(self, connection: Connection) -> bool:
+        """Fresh rows first: one goes out again only while none waits that could go, and while we stay."""
+        return (
+            self._backlog.empty
+            and not self._stopping.is_set()
+            and not self._poison.suspected
+            and self._has_room(connection)
+        )
 
     def _send(self, connection: Connection, row: Row) -> None:
-        limit = connection.maximum_packet_size
-        if limit is not None and len(row.payload) + len(row.topic) + PACKET_OVERHEAD > limit:
+        if _too_large(connection, row):
             self._park(row, "packet_too_large")
             return
-        self._in_flight[connection.publish(Message(row.topic, row.payload, retain=False))] = row
+        mid = connection.publish(Message(row.topic, row.payload, retain=False))
+        self._in_flight[mid], self._sent_at[mid] = row, time.time()
+
+    def _send_again(self, connection: Connection, replay: Replay) -> None:
+        if _too_large(connection, replay.row):
+            self.replays.settle(replay, "packet_too_large", str(connection.address))
+            return
+        mid = connection.publish(Message(replay.row.topic, replay.row.payload, retain=False, replayed=replay.marked))
+        self._in_flight[mid], self._sent_at[mid] = replay, time.time()
 
     def _probe(self, connection: Connection, topic: str) -> None:
         """Offer the oldest row of a blocked topic: its PUBACK tells whether the way is free again."""
@@ -288,30 +312,33 @@ class Publisher:
 
     def _on_puback(self, mid: int, code: int) -> None:
         self._answers += 1
-        sent = self._in_flight.pop(mid, None)
+        sent, sent_at = self._in_flight.pop(mid, None), self._sent_at.pop(mid, None)
+        broker = None if self._connection is None else str(self._connection.address)
         if isinstance(sent, Row):
-            self._settle(sent, code)
+            self._settle(sent, code, broker, sent_at)
+        elif isinstance(sent, Replay):
+            self.replays.settle(sent, "success" if code == SUCCESS else reason_of(code), broker, sent_at)
         elif sent is not None:
             self._announcements.settle(sent, code)
             self._show_refused()
         self._pump()
 
-    def _settle(self, row: Row, code: int) -> None:
+    def _settle(self, row: Row, code: int, broker: str | None, sent_at: float | None) -> None:
         if code == SUCCESS:
-            self._backlog.settle(row, "delivered", "success")
-            self._hang_ups.pop(row.topic, None)
+            self._backlog.settle(Mark(row.sequence, "delivered", "success", broker, sent_at))
+            self._poison.taken(row.topic)
             self.state = replace(self.state, delivered=self.state.delivered + 1)
             if row.topic in self._refusals:
                 self._free(row.topic)
         elif code in _NEVER:
-            self._park(row, _NEVER[code])
+            self._park(row, _NEVER[code], broker, sent_at)
         else:
             self._backlog.refuse(row)
             self._block(row.topic, code)
 
-    def _park(self, row: Row, reason: str) -> None:
+    def _park(self, row: Row, reason: str, broker: str | None = None, sent_at: float | None = None) -> None:
         _log.error("the broker will never take the reading with sequence %d (%s): parked", row.sequence, reason)
-        self._backlog.settle(row, "parked", reason)
+        self._backlog.settle(Mark(row.sequence, "parked", reason, broker, sent_at))
         self._change(parked=self.state.parked + 1)
         self._refusals.probe_gone(row.topic)
 
@@ -331,20 +358,22 @@ class Publisher:
             self._change(blocked=blocked)
 
     def _note_poison(self, ended: Ended) -> None:
-        """A broker that hangs up over a packet does not say which: send one at a time, until it is found."""
+        reason = f"hung_up_{ended.code:#04x}"
+        self.replays.lost(reason if is_poisons(ended) else None)
         rows = [sent for sent in self._in_flight.values() if isinstance(sent, Row)]
-        if ended.code not in _POISON_ENDS or not rows:
+        row = self._poison.found(ended, rows, len(self._in_flight))
+        if row is None:
             return
-        if len(self._in_flight) > 1:
-            self._suspect_to = max(row.sequence for row in rows)
-            return
-        row, reason = rows[0], f"hung_up_{ended.code:#04x}"
-        self._hang_ups[row.topic] += 1
-        if self._hang_ups[row.topic] <= HANG_UPS_LIMIT:
-            self._park(row, reason)
-        else:
+        if self._poison.is_the_topics(row.topic):
             self._block(row.topic, UNSPECIFIED_ERROR, reason)
+        else:
+            self._park(row, reason)
 
     def _change(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # the names are this dataclass's own
         self._on_change()
+
+
+def _too_large(connection: Connection, row: Row) -> bool:
+    limit = connection.maximum_packet_size
+    return limit is not None and len(row.payload) + len(row.topic) + PACKET_OVERHEAD > limit

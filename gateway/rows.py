@@ -23,7 +23,8 @@ class Draft:
 
     `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
     what `as_repeat_of` makes of the earlier id; nothing where the device tells each record again (None). `captured`
-    stands where its time may have to be corrected.
+    stands where its time may have to be corrected. `held`: the first of the reasons for which it is held, None if it is
+    usable. `characteristic`: which one of a Bluetooth device said it.
     """
 
     id: UUID
@@ -35,6 +36,8 @@ class Draft:
     record: UUID | None = None
     as_repeat_of: Callable[[UUID], Draft] | None = field(default=None, repr=False)
     captured: Captured | None = None
+    held: str | None = None
+    characteristic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,23 @@ class Uncertain:
     topic: str
     payload: bytes = field(repr=False)
     raw: bytes = field(repr=False)
+    characteristic: str | None
     superseded: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What became of a row: `delivered` or `parked`, and the reason code behind it."""
+    """What became of a row: `delivered` or `parked`, or `replayed` beside that; the broker's reason, and its address.
+
+    `sent_at`: when it was handed to the connection, seconds since 1970; None if it never was, or while the clock was
+    not believed.
+    """
 
     sequence: int
     state: str
     reason: str
+    broker: str | None = None
+    sent_at: float | None = None
 
 
 def checksum(ident: bytes, revision: int, topic: str, payload: bytes) -> int:
@@ -78,3 +88,8 @@ def checksum(ident: bytes, revision: int, topic: str, payload: bytes) -> int:
     every burst of up to 32 bits, misses one of 4e9 other changes, and costs two microseconds.
     """
     return zlib.crc32(payload, zlib.crc32(b"%b %d %b\0" % (ident, revision, topic.encode())))
+
+
+def is_intact(check: int | None, ident: bytes, revision: int, topic: str, payload: bytes) -> bool:
+    """Answer whether a row is as it was kept; rows of older schemas have no checksum, and are believed."""
+    return check is None or check == checksum(ident, revision, topic, payload)

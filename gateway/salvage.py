@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 DAMAGED = ".damaged-"  # outbox.db.damaged-20261124T070000Z
 _BLOCK = 1 << 20
 
-# Tables that are taken over as they are, as far as they can be read. `reading`, `delivery` and `meta` are not.
+# Tables that are taken over as they are, as far as they can be read. Those of rows, and `meta`, are not.
 _ALIKE = ("record", "device_clock", "retained")
 
 # What stands in the header of each of our databases (https://www.sqlite.org/fileformat2.html#the_database_header):
@@ -63,8 +64,9 @@ def replace_damaged(path: Path, found: str, first_sequence: int = 1) -> Damage:
     def fill(new: sqlite3.Connection) -> None:
         nonlocal damage
         _copy(path, copy)
-        with suppress(sqlite3.Error), closing(sqlite3.connect(copy, isolation_level=None)) as old:
+        with suppress(sqlite3.Error), closing(_open_copy(copy)) as old:
             _mend_schema(old, new)
+        with suppress(sqlite3.Error), closing(_open_copy(copy)) as old:
             damage = Damage(aside, found, *_take_over(old, new, first_sequence))
         new.execute("INSERT INTO meta (name, value) VALUES ('damage', ?)", (json.dumps(asdict(damage)),))
 
@@ -136,6 +138,34 @@ def _copy(path: Path, copy: Path) -> None:
         os.close(copied)
 
 
+def _open_copy(copy: Path) -> sqlite3.Connection:
+    """Open it; tables whose description cannot be read are not there, and all others are."""
+    old = sqlite3.connect(copy, isolation_level=None)
+    old.execute("PRAGMA writable_schema = ON")
+    return old
+
+
+def _mend_schema(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Give the copy our own description of each table, whose place alone is its own: one bit in it hides all rows.
+
+    A row of an older schema has NULL in newer columns.
+    """
+    ours = {words[1].encode(): words for words in new.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")}
+    old.execute("BEGIN")  # all of it, or none
+    old.text_factory = bytes
+    for rowid, name in old.execute("SELECT rowid, name FROM sqlite_schema").fetchall():
+        nearest = min(ours, key=partial(_differing, name if isinstance(name, bytes) else b""))
+        old.execute(
+            "UPDATE sqlite_schema SET type = ?, name = ?, tbl_name = ?, sql = ? WHERE rowid = ?",
+            (*ours[nearest], rowid),
+        )
+    old.execute("COMMIT")
+
+
+def _differing(one: bytes, other: bytes) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=False)) + abs(len(one) - len(other))
+
+
 def _copy_readable(old: int, new: int, size: int) -> None:
     """Copy; a page that the disk does not read becomes zeros, which no row has."""
     for start in range(0, size, _BLOCK):
@@ -162,27 +192,18 @@ def _shred(file: Path) -> None:
         file.unlink()
 
 
-def _mend_schema(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Give the copy the words of this schema, if its own cannot be read: with one bit wrong no table can be opened."""
-    with suppress(sqlite3.Error):
-        old.execute("SELECT sequence FROM reading NOT INDEXED LIMIT 1")
-        return
-    entries = new.execute("SELECT type, name, tbl_name, sql, rowid FROM sqlite_schema").fetchall()
-    old.execute("PRAGMA writable_schema = ON")
-    with suppress(sqlite3.Error):
-        old.executemany("UPDATE sqlite_schema SET type = ?, name = ?, tbl_name = ?, sql = ? WHERE rowid = ?", entries)
-    old.execute("PRAGMA writable_schema = RESET")
-
-
 def _take_over(old: sqlite3.Connection, new: sqlite3.Connection, sequence: int) -> tuple[int, int]:
     """Answer how many readings were taken over, and at least how many were not."""
     stream = UUID(new.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()[0])
     top = _top(old)
     outcome = {number: (state, at, reason) for number, state, at, reason in _scan(old, _DELIVERIES, top)}
     columns = {row[1] for row in old.execute("PRAGMA table_info(reading)")}
-    select = _READINGS if "checksum" in columns else _READINGS.replace("checksum", "NULL")
-    salvaged, seen = 0, set()
-    for number, ident, revision, device, topic, body, raw, kept_at, check in _scan(old, select, top):
+    select = _READINGS
+    for column in {"checksum", "characteristic"} - columns:  # of an older schema
+        select = select.replace(column, "NULL")
+    moved: dict[int, int] = {}
+    seen = set()
+    for number, ident, revision, device, topic, body, raw, kept_at, check, characteristic in _scan(old, select, top):
         seen.add(number)
         state, at, reason = outcome.get(number, ("waiting", None, None))
         if state == "delivered":
@@ -192,24 +213,35 @@ def _take_over(old: sqlite3.Connection, new: sqlite3.Connection, sequence: int) 
                 raise ValueError
             words = payload.moved(body, stream, sequence)
             row = (sequence, ident, revision, device, topic, words, raw, kept_at)
-            new.execute(_INSERT, (*row, checksum(ident, revision, topic, words)))
+            new.execute(_INSERT, (*row, checksum(ident, revision, topic, words), characteristic))
         except (ValueError, TypeError, AttributeError, sqlite3.Error):  # bits in any of it
             seen.discard(number)
             continue
         state = state if state in ("waiting", "parked") else "waiting"
-        new.execute("INSERT INTO delivery VALUES (?, ?, ?, ?)", (sequence, state, at, reason))
-        sequence, salvaged = sequence + 1, salvaged + 1
+        new.execute(_INSERT_DELIVERY, (sequence, state, at, reason))
+        moved[number] = sequence
+        sequence += 1
+    if old.execute("PRAGMA table_info(uncertain_time)").fetchall():
+        for number, *times in _scan(old, _UNCERTAIN, top):
+            if number in moved:
+                with suppress(sqlite3.Error):  # bits in it
+                    new.execute("INSERT INTO uncertain_time VALUES (?, ?, ?, ?, ?)", (moved[number], *times))
     for table in _ALIKE:
         _copy_table(old, new, table)
-    return salvaged, sum(state != "delivered" and number not in seen for number, (state, _, _) in outcome.items())
+    return len(moved), sum(state != "delivered" and number not in seen for number, (state, _, _) in outcome.items())
 
 
-_READINGS = "SELECT sequence, id, revision, device, topic, payload, raw, kept_at, checksum FROM reading NOT INDEXED"
-_DELIVERIES = "SELECT sequence, state, at, reason FROM delivery NOT INDEXED"
-_INSERT = (
-    "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at, checksum)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_READINGS = (
+    "SELECT sequence, id, revision, device, topic, payload, raw, kept_at, checksum, characteristic"
+    " FROM reading NOT INDEXED"
 )
+_DELIVERIES = "SELECT sequence, state, at, reason FROM delivery NOT INDEXED"
+_UNCERTAIN = "SELECT sequence, boot, instant, quality, utc FROM uncertain_time NOT INDEXED"
+_INSERT = (
+    "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at, checksum, characteristic)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_DELIVERY = "INSERT INTO delivery (sequence, state, at, reason) VALUES (?, ?, ?, ?)"
 
 
 def _top(old: sqlite3.Connection) -> int:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from drivers import registry
-from gateway import systemd
+from gateway import states, systemd
+from gateway.account import Fate
 from gateway.catalogue import load_ranges
 from gateway.clock import MOVED_S, Clock
 from gateway.config import read_password, with_consent
@@ -28,19 +29,23 @@ from gateway.control import Control, Converse, Dialog
 from gateway.corrections import correct_times
 from gateway.health import Health
 from gateway.intake import Intake
-from gateway.mqtt import Address, Login
+from gateway.mqtt import Address, Inbox, Login
 from gateway.outbox import Outbox
 from gateway.payload import Origin
 from gateway.publisher import Publisher
 from gateway.reading import ClockQuality
+from gateway.requests import Requests
 from gateway.settings import Device, Settings
+from gateway.settings import Metrics as MetricsSettings
 from gateway.store import MEGABYTE, DatabaseError, Row, Store
 from gateway.supervisor import Supervisor
+from gateway.traces import Tracer
 
 if TYPE_CHECKING:
     from drivers.links.radio import Radio
     from gateway.advert_supervisor import AdvertSupervisor
     from gateway.ble_supervisor import BleSupervisor
+    from gateway.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +77,7 @@ class Service:
         ranges = load_ranges(settings.ranges)
         self._settings = settings
         self._clock = clock if clock is not None else Clock()
-        self._outbox = Outbox(settings.outbox.path, self._on_kept, settings.outbox.max_mb * MEGABYTE)
+        self._outbox = Outbox(settings.outbox.path, self._on_kept, self._on_fates, settings.outbox.max_mb * MEGABYTE)
         origin = Origin(
             settings.site, settings.room, version("vitals-gateway"), self._outbox.stream, settings.publish_raw
         )
@@ -96,14 +101,32 @@ class Service:
             self._health.farewell("connection_lost"),
             self._outbox,
             self._health.gateway_changed,
+            Inbox(
+                states.replay_request_topic(origin),
+                lambda payload, thrown_away: self._requests.take(payload, thrown_away),
+                lambda refused: self._requests.listening(refused),
+            ),
         )
         zone = ZoneInfo(settings.timezone)
+        self._requests = Requests(
+            origin, self._outbox, self._publisher, self._clock, zone, can_mark=broker.protocol == 5
+        )
+        tracer = Tracer(self._outbox, settings.devices, settings.models_dir, zone)
         self._intakes = {device.id: Intake(device, origin, ranges, self._clock, zone) for device in settings.devices}
         self._demo = demo
         self._radio = _radio(settings.devices, self._radio_changed)
         self._supervisors = {device.id: self._attendant(device, zone) for device in settings.devices}
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._control = Control(control, {"status": self._health.status}, {"pair": self._pairing()})
+        self._control = Control(
+            control,
+            {
+                "status": lambda _question: self._health.status(),
+                "trace": tracer.answer,
+                "resend": self._requests.resend,
+            },
+            {"pair": self._pairing()},
+        )
+        self._metrics = None if settings.metrics is None else _metrics(settings.metrics, self._health)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises ServiceFailed."""
@@ -111,7 +134,8 @@ class Service:
         refreshed = asyncio.create_task(self._refresh_clock())
         with suppress(DatabaseError):  # the outbox shows its own trouble; reading does not wait for it
             await self._remember()
-        self._health.attach(self._publisher, {id_: s.standing for id_, s in self._supervisors.items()})
+        standings = {id_: s.standing for id_, s in self._supervisors.items()}
+        self._health.attach(self._publisher, standings, self._requests)
         with suppress(DatabaseError):
             await self._clear_what_is_gone()
         await self._control.start()
@@ -128,6 +152,8 @@ class Service:
             asyncio.create_task(self._purge(), name="purge"),
             asyncio.create_task(self._feed_watchdog(), name="watchdog"),
         ]
+        if self._metrics is not None:
+            chores.append(asyncio.create_task(self._metrics.run(), name="metrics"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             watched: set[asyncio.Future[Any]] = {stopping, sender, self._outbox.ended, self._broken, *devices, *chores}
@@ -215,6 +241,10 @@ class Service:
     def _on_kept(self, rows: list[Row]) -> None:
         self._publisher.offer(rows)
 
+    def _on_fates(self, fates: Sequence[Fate]) -> None:
+        for fate in fates:
+            self._supervisors[fate.device].standing.became(fate)
+
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback that failed is a part that failed: it has no task that could tell."""
         loop.default_exception_handler(context)
@@ -274,6 +304,7 @@ class Service:
     def _on_corrected(self, corrected: tuple[list[Row], bool]) -> None:
         rows, all_done = corrected
         self._correcting = False
+        self._outbox.revised(rows)
         if rows:
             _log.info("the clock is right now: the time of %d readings is corrected", len(rows))
             self._publisher.offer(rows)
@@ -323,6 +354,13 @@ def _radio(devices: Iterable[Device], on_change: Callable[[], None]) -> Radio | 
 
 async def _no_radio(_question: dict[str, Any], dialog: Dialog) -> None:
     await dialog.tell(error="the configuration has no Bluetooth device: add it, restart the service, and pair then")
+
+
+def _metrics(settings: MetricsSettings, health: Health) -> Metrics:
+    """Answer the metrics: prometheus-client costs memory, which a site that has not asked should not pay."""
+    from gateway.metrics import Metrics
+
+    return Metrics(settings, health)
 
 
 def _tell_given_up(count: int) -> None:

@@ -95,6 +95,14 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where Prometheus finds the account: a port of loopback, a file for its node_exporter, or both."""
+
+    port: int | None = None
+    textfile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One device: its model's row, and what the site says of it. `unit` is a UCUM code; `address` is upper case.
 
@@ -128,6 +136,7 @@ class Settings:
     ranges: Path | None
     models_dir: Path | None
     config_hash: str
+    metrics: Metrics | None = None
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -191,6 +200,18 @@ def _port(text: str) -> str:
     return text
 
 
+def _tcp_port(number: int) -> int:
+    if not 1024 <= number <= 65535:
+        raise _wrong("must be from 1024 to 65535: the service has no right to lower ones")
+    return number
+
+
+def _prom(text: str) -> str:
+    if not text.endswith(".prom") or not text.isprintable():
+        raise _wrong("must end in .prom: the textfile collector reads no other files")
+    return text
+
+
 def _address(text: str) -> str:
     if not ADDRESS.fullmatch(text):
         raise _wrong(f'"{shown(text)}" must be a Bluetooth address: six pairs of hex digits, as in "C8:1E:8E:00:00:01"')
@@ -243,6 +264,16 @@ class OutboxEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsEntry:
+    """`metrics:` as it may stand in the YAML. 0 and empty text: the key is not there."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    port: Annotated[StrictInt, AfterValidator(_tcp_port)] = 0
+    textfile: Annotated[str, AfterValidator(_prom)] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceEntry:
     """One of `devices:` as it may stand in the YAML. Empty text: the key is not there."""
 
@@ -275,3 +306,4 @@ class GatewayFile:
     publish_raw: StrictBool = False
     ranges: Filled = ""
     models_dir: Filled = ""
+    metrics: MetricsEntry = field(default_factory=MetricsEntry)

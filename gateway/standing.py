@@ -6,23 +6,21 @@ Bluetooth, differ in how they get their events, and in nothing that is told of a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from typing import Literal
 from uuid import UUID
 
 from drivers.contract import Identity, Notice, Rejected
 from gateway import settings
+from gateway.account import Counts, Fate
 from gateway.clock import Clock
 from gateway.log import Throttle, place_of
-from gateway.reading import Disposition, Mode, Reading
-from gateway.states import Counts
+from gateway.reading import Mode
 from gateway.vocabulary import goes_to_event_topic
 
 _log = logging.getLogger(__name__)
@@ -46,12 +44,15 @@ class DeviceStatus:
     detail: str = ""
     last_seen: datetime | None = None
     last_reading_id: UUID | None = None
-    readings: int = 0
-    held: int = 0
     last_held_reason: str | None = None
     battery: int | None = None
     identity: Identity = field(default_factory=Identity)
     counts: Counts = field(default_factory=Counts)
+
+    @property
+    def held(self) -> int:
+        """Readings that went to quarantine."""
+        return sum(self.counts.held.values())
 
 
 class Standing:
@@ -63,8 +64,10 @@ class Standing:
         self._on_change = on_change
         self._on_event = on_event
         self._status = DeviceStatus()
-        self._frames = self._samples = self._notices = self._repeats = 0
+        self._frames = self._samples = self._notices = 0
         self._rejected: Counter[str] = Counter()
+        self._usable = self._committing = self._repeats = self._not_kept = 0
+        self._held: Counter[str] = Counter()
         self._rejected_in_a_row = 0
         self._told_events = Throttle(EVENT_INTERVAL_S)
         self._complaints = Throttle()
@@ -72,7 +75,17 @@ class Standing:
     @property
     def status(self) -> DeviceStatus:
         """How the device stands now."""
-        counts = Counts(self._frames, self._samples, self._notices, self._repeats, dict(self._rejected))
+        counts = Counts(
+            self._frames,
+            self._samples,
+            self._notices,
+            self._repeats,
+            dict(self._rejected),
+            self._usable,
+            dict(self._held),
+            self._committing,
+            self._not_kept,
+        )
         return replace(self._status, counts=counts)
 
     def last_reading(self, reading_id: UUID) -> None:
@@ -161,30 +174,35 @@ class Standing:
         _log.error("%s: a defect in the gateway (%s); the device is opened anew", self.device.id, place_of(error))
         self.note("offline", "internal_error", "a defect in the gateway: send its log to the maker")
 
-    def readings(self, readings: Sequence[Reading], kept: asyncio.Future[frozenset[UUID]]) -> None:
-        """Count readings that are being kept; `kept` answers which of them were kept before and are no new ones."""
-        self._frames += len(readings)
-        self._samples += len(readings)
-        self.heard()
-        held = [reading for reading in readings if reading.disposition is Disposition.HOLD]
-        self._status = replace(
-            self._status,
-            last_reading_id=readings[-1].id,
-            readings=self._status.readings + len(readings),
-            held=self._status.held + len(held),
-            last_held_reason=held[-1].reasons[0] if held else self._status.last_held_reason,
-        )
-        self._on_change(self.device.id)
-        kept.add_done_callback(partial(self._take_back_repeats, readings))
+    def thrown_away(self, frames: int) -> None:
+        """Count what a device sent faster than it could be taken: nobody has looked at it."""
+        if frames:
+            self._frames += frames
+            self._rejected["overflow"] += frames
+            self._on_change(self.device.id)
 
-    def _take_back_repeats(self, readings: Sequence[Reading], kept: asyncio.Future[frozenset[UUID]]) -> None:
-        if kept.cancelled() or not kept.result():
+    def samples(self, count: int) -> None:
+        """Count samples that were handed to the outbox; `became` hears of each."""
+        self._frames += count
+        self._samples += count
+        self._committing += count
+        self.heard()
+        self._on_change(self.device.id)
+
+    def became(self, fate: Fate) -> None:
+        """Take note of what became of a sample; of a revision nothing: it is no sample."""
+        if fate.revision > 1:
             return
-        repeats = [reading for reading in readings if reading.id in kept.result()]
-        self._repeats += len(repeats)
-        self._status = replace(
-            self._status,
-            readings=self._status.readings - len(repeats),
-            held=self._status.held - sum(reading.disposition is Disposition.HOLD for reading in repeats),
-        )
+        self._committing -= 1
+        if fate.outcome == "repeat":
+            self._repeats += 1
+        elif fate.outcome == "not_kept":
+            self._not_kept += 1
+        else:
+            self._status = replace(self._status, last_reading_id=fate.id)
+            if fate.held is None:
+                self._usable += 1
+            else:
+                self._held[fate.held] += 1
+                self._status = replace(self._status, last_held_reason=fate.held)
         self._on_change(self.device.id)

@@ -1,4 +1,4 @@
-"""What the gateway tells beside readings: B/event, B/gateway, B/device/{id}. Pure; never the value of a vital.
+"""What the gateway tells beside readings: B/event, B/gateway, B/device/{id}, B/replay. Pure; never a vital's value.
 
 `vitals.event/1` is said once; `vitals.gateway/1` and `vitals.device/1` are retained: each says all, and when.
 """
@@ -6,41 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from drivers.contract import Identity
+from gateway.account import Account, Counts
 from gateway.payload import Origin, to_bytes, utc_text
 from gateway.reading import ClockQuality, Mode
+from gateway.selection import Selection
 
 # A driver's sentence or a system's error text; more would be a log, which is the journal's business.
 DETAIL_LIMIT = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What came of a device's bytes since the service started; `rejected` by reason.
-
-    `repeats`: samples of records that were kept before, and are no new readings.
-    """
-
-    frames: int = 0
-    samples: int = 0
-    notices: int = 0
-    repeats: int = 0
-    rejected: Mapping[str, int] = field(default_factory=dict)
-
-    def members(self) -> dict[str, object]:
-        """Answer them as JSON has them."""
-        return {
-            "frames": self.frames,
-            "samples": self.samples,
-            "notices": self.notices,
-            "repeats": self.repeats,
-            "rejected": dict(self.rejected),
-        }
+RANGES_TOLD = 50
 
 
 def event_topic(origin: Origin) -> str:
@@ -56,6 +34,56 @@ def gateway_topic(origin: Origin) -> str:
 def device_topic(origin: Origin, device_id: str) -> str:
     """Answer B/device/{id} (retained)."""
     return f"{origin.base}/device/{device_id}"
+
+
+def replay_request_topic(origin: Origin) -> str:
+    """Answer B/in/replay, on which a consumer asks."""
+    return f"{origin.base}/in/replay"
+
+
+def replay_topic(origin: Origin) -> str:
+    """Answer B/replay, on which we answer."""
+    return f"{origin.base}/replay"
+
+
+def replay(
+    origin: Origin,
+    *,
+    at: datetime,
+    state: str,
+    reason: str | None = None,
+    request: tuple[int, int, str | None] | None = None,
+    selection: Selection | None = None,
+    said: Mapping[str, int] | None = None,
+) -> bytes:
+    """Answer a `vitals.replay/1`: what becomes of a request for kept rows. `said`: rows by the broker's reason.
+
+    Of long lists of ranges the first RANGES_TOLD are told, and `more` is true.
+    """
+    first, last, word = request if request is not None else (None, None, None)
+    waiting = () if selection is None else selection.waiting
+    gone = () if selection is None else selection.gone
+    return to_bytes(
+        {
+            "schema": "vitals.replay/1",
+            "gateway": {"id": origin.gateway_id, "version": origin.version},
+            "site": origin.site,
+            "room": origin.room,
+            "stream": None if origin.stream is None else str(origin.stream),
+            "request": word,
+            "from": first,
+            "to": last,
+            "state": state,
+            "reason": reason,
+            "rows": None if selection is None else len(selection.sequences),
+            "waiting": waiting[:RANGES_TOLD],
+            "gone": gone[:RANGES_TOLD],
+            "never": None if selection is None else selection.never,
+            "more": len(waiting) > RANGES_TOLD or len(gone) > RANGES_TOLD,
+            "said": None if said is None else dict(said),
+            "at": utc_text(at),
+        }
+    )
 
 
 def event(
@@ -91,13 +119,12 @@ def gateway_state(
     outbox_parked: int | None = None,
     outbox_file: Mapping[str, object] | None = None,
     refused: Mapping[str, str] | None = None,
-    held: int | None = None,
-    not_kept: int | None = None,
+    account: Account | None = None,
 ) -> bytes:
     """Answer a `vitals.gateway/1`, the will too; what is not known is null.
 
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
-    `outbox_file`: how its file is (health.py).
+    `outbox_file`: how its file is (health.py). `account` is the whole of it (account.py).
     `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
     """
     return to_bytes(
@@ -120,8 +147,9 @@ def gateway_state(
                 **(outbox_file or {}),
             },
             "refused": None if refused is None else dict(refused),
-            "held": held,
-            "not_kept": not_kept,
+            "held": None if account is None else sum(account.all.held.values()),
+            "not_kept": None if account is None else account.all.not_kept,
+            "account": None if account is None else account.members(),
         }
     )
 

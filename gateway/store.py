@@ -21,14 +21,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from gateway import database, salvage, space
 from gateway.database import DatabaseError, OutboxError, OutboxTooNew, OutboxUnavailable
-from gateway.rows import Draft, Mark, Row, Uncertain, checksum
+from gateway.rows import Draft, Mark, Row, Uncertain, checksum, is_intact
 from gateway.salvage import Damage
 from gateway.space import Room
 
@@ -55,6 +56,17 @@ RECORDS_REMEMBERED = 100_000
 
 MEGABYTE = 1_000_000
 
+# Of both: state, at, reason, broker, version, then [[sequence, sent_at], …] as JSON.
+_SETTLED = """
+    UPDATE delivery SET state = ?1, at = ?2, reason = ?3, broker = ?4, version = ?5, sent_at = mark.value ->> 1
+    FROM json_each(?6) AS mark WHERE state = 'waiting' AND sequence = mark.value ->> 0"""
+_REPLAYED = """
+    INSERT INTO replay (sequence, times, at, reason, broker, version, sent_at)
+    SELECT sequence, 1, ?2, ?3, ?4, ?5, mark.value ->> 1
+    FROM json_each(?6) AS mark JOIN reading ON sequence = mark.value ->> 0 WHERE ?1 = 'replayed'
+    ON CONFLICT (sequence) DO UPDATE SET times = times + 1, at = excluded.at, reason = excluded.reason,
+        broker = excluded.broker, version = excluded.version, sent_at = excluded.sent_at"""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -78,7 +90,9 @@ class Store:
         says what is wrong with it.
         """
         path = Path(os.path.realpath(path))  # what is renamed is the file, not a link to it
-        self.repeats: frozenset[UUID] = frozenset()  # of the last `write`
+        self.became: tuple[Draft | None, ...] = ()  # of the last `write`
+        self._parked_as_damaged: list[int] = []
+        self._version = version("vitals-gateway")
         self._path, self._max_bytes = path, max_bytes
         self._spoiled: set[int] = set()  # rows whose checksum is wrong, whether that could be noted or not
         with database.words_for(path):
@@ -88,6 +102,7 @@ class Store:
                 try:
                     self.stream = UUID(self._meta("stream") or "")
                     self.next_sequence = self._load_next_sequence()
+                    self.waiting_at_start = database.waiting(self._db)
                 except BaseException:
                     self._db.close()
                     raise
@@ -106,21 +121,17 @@ class Store:
     def write(self, drafts: Sequence[Draft], marks: Iterable[Mark], *, clock_is_right: bool = True) -> list[Row]:
         """Keep drafts and note marks in one transaction; answer the rows, on disk. A draft kept before has none.
 
-        So has one whose record came before under the same id; the ids of both are then in `repeats`.
+        So has one whose record came before under the same id. `became` then has, draft by draft, what was kept of it,
+        None where that is nothing new.
         """
         now = time.time()
         with self._transaction():
-            new = self._not_kept_yet(self._resolve_records(drafts))
-            rows = self._insert(new, now)
-            for (state, reason), sequences in _by_outcome(marks).items():
-                self._db.execute(
-                    "UPDATE delivery SET state = ?, at = ?, reason = ?"
-                    " WHERE state = 'waiting' AND sequence IN (SELECT value FROM json_each(?))",
-                    (state, now if clock_is_right else None, reason, json.dumps(sequences)),
-                )
+            became = self._not_kept_yet(self._resolve_records(drafts))
+            rows = self._insert([draft for draft in became if draft is not None], now)
+            self._note(marks, now if clock_is_right else None)
         if rows:
             self.next_sequence = rows[-1].sequence + 1
-        self.repeats = frozenset({draft.id for draft in drafts} - {draft.id for draft in new})
+        self.became = tuple(became)
         return rows
 
     def waiting(self, after: int, limit: int, without: Sequence[str]) -> list[Row]:
@@ -134,6 +145,15 @@ class Store:
     def oldest_waiting(self, topic: str) -> list[Row]:
         """Answer the oldest undelivered row of one topic, if there is one."""
         return self._intact("state = 'waiting' AND topic = ?", (topic,), 1)
+
+    def take_damaged(self) -> list[int]:
+        """Answer which rows were parked as damaged since this was asked last."""
+        taken, self._parked_as_damaged = self._parked_as_damaged, []
+        return taken
+
+    def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        """Answer the rows of a SELECT; kept.py has them."""
+        return self._db.execute(question, values).fetchall()
 
     def depth(self) -> tuple[int, float | None, int]:
         """Answer (rows waiting, when the oldest of them was kept as seconds since 1970, rows parked)."""
@@ -173,18 +193,13 @@ class Store:
     def uncertain(self, boot: str, limit: int) -> list[Uncertain]:
         """Answer at most `limit` rows of this start of the machine whose time was not corrected yet, oldest first."""
         found = self._db.execute(
-            "SELECT sequence, instant, quality, id, revision, device, topic, payload, raw,"
+            "SELECT sequence, instant, quality, id, revision, device, topic, payload, raw, characteristic,"
             " revision < (SELECT max(revision) FROM reading AS other WHERE other.id = reading.id)"
             " FROM uncertain_time JOIN reading USING (sequence) WHERE utc IS NULL AND boot = ?"
             " ORDER BY sequence LIMIT ?",
             (boot, limit),
         )
-        return [
-            Uncertain(
-                sequence, instant, quality, UUID(bytes=id_), revision, device, topic, payload, raw, bool(superseded)
-            )
-            for sequence, instant, quality, id_, revision, device, topic, payload, raw, superseded in found
-        ]
+        return [_uncertain(*row) for row in found]
 
     def settle_times(self, settled: Mapping[int, float], drafts: Sequence[Draft]) -> list[Row]:
         """Note when rows (by sequence) were received, seconds since 1970, and keep their corrections: both or none."""
@@ -268,17 +283,29 @@ class Store:
             spoiled = [
                 sequence
                 for sequence, topic, payload, ident, revision, check in found
-                if check is not None and check != checksum(ident, revision, topic, payload)
+                if not is_intact(check, ident, revision, topic, payload)
             ]
             if not spoiled:
                 return [Row(*row[:3]) for row in found]
             self._spoiled.update(spoiled)
             with suppress(DatabaseError):  # a disk that takes no word of it must not stop the rows behind
                 self.write([], [Mark(sequence, "parked", "damaged") for sequence in spoiled])
+                self._parked_as_damaged += spoiled
 
-    def _resolve_records(self, drafts: Sequence[Draft]) -> list[Draft]:
-        """Answer the drafts whose record is new, or was told under another id; these records are remembered."""
-        resolved = []
+    def _note(self, marks: Iterable[Mark], at: float | None) -> None:
+        """Note what became of rows; of one that went out again: how often, and the last time. Purged rows: nothing."""
+        for (state, reason, broker), some in _by_outcome(marks).items():
+            sent = json.dumps([(mark.sequence, mark.sent_at if at is not None else None) for mark in some])
+            self._db.execute(
+                _REPLAYED if state == "replayed" else _SETTLED, (state, at, reason, broker, self._version, sent)
+            )
+
+    def _resolve_records(self, drafts: Sequence[Draft]) -> list[Draft | None]:
+        """Answer the drafts; None for one whose record was told under its id, another for one told under another id.
+
+        Records that are new are remembered.
+        """
+        resolved: list[Draft | None] = []
         for draft in drafts:
             if draft.record is None:
                 resolved.append(draft)
@@ -289,21 +316,28 @@ class Store:
                     "INSERT INTO record (name, reading) VALUES (?, ?)", (draft.record.bytes, draft.id.bytes)
                 )
                 resolved.append(draft)
-            elif (earlier := UUID(bytes=found[0])) != draft.id and draft.as_repeat_of is not None:
+            elif (earlier := UUID(bytes=found[0])) == draft.id or draft.as_repeat_of is None:
+                resolved.append(None)
+            else:
                 resolved.append(draft.as_repeat_of(earlier))
         return resolved
 
-    def _not_kept_yet(self, drafts: Sequence[Draft]) -> list[Draft]:
+    def _not_kept_yet(self, drafts: Sequence[Draft | None]) -> list[Draft | None]:
+        """Answer the drafts; None for one that was kept before, or stands here for the second time."""
         # Asked first: an INSERT that conflicts would still move sqlite_sequence on, a gap after the next start.
-        by_identity = {(draft.id.bytes, draft.revision): draft for draft in reversed(drafts)}
-        for some in _in_portions(list(by_identity)):
+        first: dict[tuple[bytes, int], int] = {}
+        for place, draft in enumerate(drafts):
+            if draft is not None:
+                first.setdefault((draft.id.bytes, draft.revision), place)
+        for some in _in_portions(list(first)):
             known = self._db.execute(
                 f"SELECT id, revision FROM reading WHERE (id, revision) IN (VALUES {_places(some)})",  # noqa: S608
                 list(chain.from_iterable(some)),
             )
             for identity in known.fetchall():
-                del by_identity[identity]
-        return list(reversed(by_identity.values()))
+                del first[identity]
+        new = set(first.values())
+        return [draft if place in new else None for place, draft in enumerate(drafts)]
 
     def _insert(self, drafts: Sequence[Draft], now: float) -> list[Row]:
         rows, values = [], []
@@ -312,11 +346,23 @@ class Store:
             rows.append(Row(sequence, draft.topic, payload))
             check = checksum(draft.id.bytes, draft.revision, draft.topic, payload)
             values.append(
-                (sequence, draft.id.bytes, draft.revision, draft.device, draft.topic, payload, draft.raw, now, check)
+                (
+                    sequence,
+                    draft.id.bytes,
+                    draft.revision,
+                    draft.device,
+                    draft.topic,
+                    payload,
+                    draft.raw,
+                    now,
+                    check,
+                    draft.characteristic,
+                )
             )
         for some in _in_portions(values):
             self._db.execute(
-                "INSERT INTO reading (sequence, id, revision, device, topic, payload, raw, kept_at, checksum)"  # noqa: S608
+                "INSERT INTO reading"  # noqa: S608
+                " (sequence, id, revision, device, topic, payload, raw, kept_at, checksum, characteristic)"
                 f" VALUES {_places(some)}",
                 list(chain.from_iterable(some)),
             )
@@ -359,11 +405,15 @@ def _open(path: Path, found: str | None, first_sequence: int) -> sqlite3.Connect
         return database.open_existing(path)
 
 
-def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str], list[int]]:
-    sequences: dict[tuple[str, str], list[int]] = {}
+def _uncertain(sequence: int, instant: float, quality: str, ident: bytes, *words: Any) -> Uncertain:
+    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words)
+
+
+def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str, str | None], list[Mark]]:
+    outcomes: dict[tuple[str, str, str | None], list[Mark]] = {}
     for mark in marks:
-        sequences.setdefault((mark.state, mark.reason), []).append(mark.sequence)
-    return sequences
+        outcomes.setdefault((mark.state, mark.reason, mark.broker), []).append(mark)
+    return outcomes
 
 
 # Each statement gives the interpreter's lock away and has to win it back: many rows a statement, not a statement a row.

@@ -12,7 +12,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable
-from uuid import UUID
 
 from drivers import registry
 from drivers.contract import Driver, Event, Notice, Sample, Step
@@ -54,7 +53,7 @@ class Supervisor:
         self._intake = intake
         self._outbox = outbox
         self._demo = demo
-        self._keeping: deque[tuple[asyncio.Future[frozenset[UUID]], int]] = deque()  # with the bytes read for it
+        self._keeping: deque[tuple[asyncio.Future[None], int]] = deque()  # with the bytes read for it
         self._bytes_heard = 0
         self._mode = Mode.TEST
 
@@ -132,7 +131,7 @@ class Supervisor:
             if readings:
                 kept = self._outbox.keep([self._intake.draft(reading) for reading in readings])
                 self._keeping.append((kept, size))
-                self.standing.readings(readings, kept)
+                self.standing.samples(len(readings))
 
     def _take_notice(self, notice: Notice) -> None:
         if notice.code == "no_answer":  # not a frame, but its absence

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4, uuid5
 import simplejson
 
 from gateway.outbox import Outbox
-from gateway.store import Draft, Row, Store
+from gateway.store import Draft, Mark, Row, Store
 
 RECORDS = UUID("6f1d3c0e-4b1a-5c57-9b0e-3a6b8f2d7e41")
 TOPIC = "vitals/v1/northside/exam-3/reading"
@@ -68,7 +68,7 @@ async def work(path: Path, seed: int, commits: int) -> None:
         act = chance.random()
         if act < 0.5:
             for row in await outbox.ask(lambda store: store.waiting(0, chance.randrange(1, 10), ())):
-                outbox.mark(row.sequence, "delivered", "success")
+                outbox.mark(Mark(row.sequence, "delivered", "success"))
         elif act < 0.6:
             for (sequence,) in await outbox.ask(_delivered):
                 os.write(told, f"going {sequence}\n".encode())

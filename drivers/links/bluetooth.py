@@ -220,6 +220,7 @@ class GattLink:
         self._client = client
         self._gone = gone
         self._values: deque[Value] = deque()
+        self.thrown_away = 0  # values that came faster than they were taken, and were not looked at
         self._arrived = asyncio.Event()
         self._characteristics: dict[str, BleakGATTCharacteristic] = {}
         for characteristic in sorted(client.services.characteristics.values(), key=lambda c: c.handle):
@@ -274,7 +275,9 @@ class GattLink:
             if len(self._values) < VALUES_LIMIT:
                 self._values.append(Value(characteristic, bytes(data), time.monotonic()))
                 self._arrived.set()
-            elif not self.is_gone:
+                return
+            self.thrown_away += 1
+            if not self.is_gone:
                 _log.error("a device floods with %s: its link is given up", characteristic)
                 self.lost()
 

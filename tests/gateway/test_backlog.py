@@ -41,8 +41,8 @@ class Crank:
 
         self.jobs.append(commit)
 
-    def mark(self, sequence: int, state: str, reason: str) -> None:
-        self.jobs.append(lambda: cast("None", self.store.write([], [Mark(sequence, state, reason)])))
+    def mark(self, mark: Mark) -> None:
+        self.jobs.append(lambda: cast("None", self.store.write([], [mark])))
 
     def fetch(self, work: Callable[[Store], Any], then: Callable[[Any], None]) -> None:
         def ask() -> None:
@@ -130,7 +130,7 @@ def test_every_row_is_delivered_once_and_none_is_out_twice(
                 send(row)
             elif step == "deliver" and out:
                 delivered.append(out[0].sequence)
-                crank.backlog.settle(out.pop(0), "delivered", "success")
+                crank.backlog.settle(Mark(out.pop(0).sequence, "delivered", "success"))
             elif step == "refuse" and out:
                 crank.backlog.refuse(out.pop())
             elif step == "rewind":
@@ -161,7 +161,7 @@ def test_a_row_settled_while_it_is_read_back_is_not_taken_again(crank: Crank) ->
     crank.backlog.rewind()
     crank.backlog.read_on(())
     crank.work()  # the query has found it
-    crank.backlog.settle(row, "delivered", "success")
+    crank.backlog.settle(Mark(row.sequence, "delivered", "success"))
     crank.settle_down()
     assert crank.backlog.take(()) is None
     assert crank.backlog.empty

@@ -41,10 +41,10 @@ class Disk:
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
 
-    def keep(self, drafts: list[Draft]) -> asyncio.Future[frozenset[Any]]:
+    def keep(self, drafts: list[Draft]) -> asyncio.Future[None]:
         self.kept += [json.loads(draft.encode(UUID(int=1), 1)) for draft in drafts]
-        done: asyncio.Future[frozenset[Any]] = asyncio.get_running_loop().create_future()
-        done.set_result(frozenset())
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
         return done
 
     async def ask(self, _work: Callable[..., Any]) -> None:
@@ -57,7 +57,7 @@ class Disk:
 class Link:
     """A link over which these values come, one at a time, and then nothing."""
 
-    is_real, is_simulated = True, False
+    is_real, is_simulated, thrown_away = True, False, 0
     has = frozenset({"2A5E", "2A5F", "2A37"})
 
     def __init__(self, values: Iterable[Value]) -> None:

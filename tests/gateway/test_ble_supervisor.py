@@ -62,6 +62,7 @@ class Link:
     """A link over which the cuff answers its clock, and then says `values` all at once."""
 
     is_real, is_simulated, has = True, False, frozenset({"2A35", "2A08"})
+    thrown_away = 0
 
     def __init__(self, values: list[bytes], then: Callable[[], None] = lambda: None) -> None:
         self._values = values
@@ -185,10 +186,10 @@ async def test_a_defect_in_one_record_takes_no_other_with_it(disk: Disk, monkeyp
     attending = supervisor(disk, clock, Link([record(systolic=111), record(systolic=112), record(systolic=113)]))
     draft = attending._attended.intake.draft
 
-    def failing(reading: Any, name: Any = None) -> Draft:
+    def failing(reading: Any, name: Any = None, characteristic: Any = None) -> Draft:
         if reading.vitals[0].value == 111:
             raise RuntimeError
-        return draft(reading, name)
+        return draft(reading, name, characteristic)
 
     monkeypatch.setattr(attending._attended.intake, "draft", failing)
     with pytest.raises(RuntimeError):

@@ -33,6 +33,7 @@ class _Link:
     """A cuff that sends a record in a given moment: while asked, when it fails, or when its link is closed."""
 
     is_real, is_simulated, is_gone = True, False, False
+    thrown_away = 2
     has = frozenset({"2A35", "2A08"})
 
     def __init__(self, moment: str) -> None:
@@ -139,7 +140,8 @@ async def test_a_record_is_taken_in_whatever_moment_it_comes(outbox: Outbox, mom
     await asyncio.wait([running])
     assert running.cancelled()
     assert link.closed == 1
-    assert supervisor.standing.status.readings == 1
+    assert supervisor.standing.status.counts.samples == 1
+    assert supervisor.standing.status.counts.rejected == {"overflow": 2}
     assert (await outbox.state()).depth == 1
 
 

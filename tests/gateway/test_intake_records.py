@@ -256,7 +256,7 @@ def keep(store: Store) -> Callable[..., dict[str, Any] | None]:
         taken = take(made, what, evidence)
         rows = store.write([made.draft(taken.reading, taken.record)], [])
         if not rows:
-            assert store.repeats == {taken.reading.id}
+            assert store.became == (None,)
             return None
         (row,) = rows
         told: dict[str, Any] = json.loads(row.payload)

@@ -169,8 +169,8 @@ async def test_a_reading_kept_before_is_told_once(outbox: Outbox, kept: Kept) ->
 
 async def test_marks_reach_the_disk_without_a_reading_to_go_with(outbox: Outbox, path: Path) -> None:
     await outbox.keep([draft(), draft(), draft()])
-    outbox.mark(1, "delivered", "success")
-    outbox.mark(3, "parked", "packet_too_large")
+    outbox.mark(Mark(1, "delivered", "success"))
+    outbox.mark(Mark(3, "parked", "packet_too_large"))
     async with asyncio.timeout(PATIENCE_S):
         while states(path) != {1: "delivered", 2: "waiting", 3: "parked"}:  # noqa: ASYNC110 - a file sets no Event
             await asyncio.sleep(0.01)
@@ -181,14 +181,14 @@ async def test_marks_wait_for_company(outbox: Outbox, gate: Gate, monkeypatch: p
     gate.open()
     await outbox.keep([draft() for _ in range(10)])
     for sequence in range(1, 11):
-        outbox.mark(sequence, "delivered", "success")
+        outbox.mark(Mark(sequence, "delivered", "success"))
     await asyncio.wait_for(outbox.keep([draft()]), PATIENCE_S / 2)  # a reading does not wait for marks
     assert gate.groups == [(10, 0), (1, 10)]
 
 
 async def test_what_is_asked_sees_all_that_was_handed_in_before(outbox: Outbox) -> None:
     outbox.keep([draft(), draft(), draft()])
-    outbox.mark(2, "delivered", "success")
+    outbox.mark(Mark(2, "delivered", "success"))
     rows = await asyncio.wait_for(outbox.ask(lambda store: store.waiting(0, 10, ())), PATIENCE_S)
     assert [row.sequence for row in rows] == [1, 3]
 
@@ -255,7 +255,7 @@ async def test_what_the_memory_does_not_hold_is_counted_and_said(
 async def test_marks_survive_a_commit_that_failed(outbox: Outbox, path: Path, kept: Kept, quick_retry: None) -> None:
     await outbox.keep([draft()])
     await outbox.ask(fill)
-    outbox.mark(1, "delivered", "success")
+    outbox.mark(Mark(1, "delivered", "success"))
     await asyncio.wait_for(outbox.keep([draft(size=BIG)]), PATIENCE_S)
     assert states(path) == {1: "waiting"}
     await outbox.ask(make_room)
@@ -292,7 +292,7 @@ async def test_close_writes_what_was_handed_in(path: Path, kept: Kept) -> None:
     outbox = Outbox(path, kept.take)
     for _ in range(1000):
         outbox.keep([draft()])
-    outbox.mark(1, "delivered", "success")
+    outbox.mark(Mark(1, "delivered", "success"))
     await asyncio.wait_for(outbox.close(), PATIENCE_S)
     assert kept.sequences == list(range(1, 1001))
     with closing(Store(path)) as store:  # the lock is let go, the log folded in

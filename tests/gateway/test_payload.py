@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.contract import Identity
+from gateway.account import Account, Books, Counts
 from gateway.payload import Origin, encode, topic
 from gateway.reading import (
     ClockQuality,
@@ -30,7 +31,6 @@ from gateway.reading import (
 )
 from gateway.states import (
     DETAIL_LIMIT,
-    Counts,
     device_state,
     device_topic,
     event,
@@ -95,6 +95,19 @@ EXAMPLE = """{
   "aggregate": null, "modifiers": {}, "series": null,
   "flags": ["irregular_pulse"], "reasons": [], "possible_repeat_of": null, "raw": null
 }"""
+HELD = {"unit_conflict": 1}
+ACCOUNT = Account(
+    {
+        "scale": Counts(
+            frames=8, samples=3, notices=3, rejected={"bad_checksum": 2}, usable=2, held={"unit_conflict": 1}
+        ),
+        "cuff": Counts(frames=1, samples=1, repeats=1),
+    },
+    Books(waiting_at_start=5, committed=3, repeats=1),
+    delivered=2,
+    parked=0,
+    waiting=6,
+)
 
 
 def decoded(payload: bytes) -> Any:
@@ -356,8 +369,7 @@ def test_the_gateways_state() -> None:
         outbox_oldest_age_s=12.34567,
         outbox_parked=1,
         refused={"vitals/v1/northside/exam-3/reading": "not_authorized"},
-        held=1,
-        not_kept=0,
+        account=ACCOUNT,
     )
     assert json.loads(payload) == {
         "schema": "vitals.gateway/1",
@@ -375,6 +387,29 @@ def test_the_gateways_state() -> None:
         "refused": {"vitals/v1/northside/exam-3/reading": "not_authorized"},
         "held": 1,
         "not_kept": 0,
+        "account": ACCOUNT.members(),
+    }
+
+
+def test_the_account_is_told_without_a_device() -> None:
+    assert ACCOUNT.members() == {
+        "frames": 9,
+        "samples": 4,
+        "notices": 3,
+        "repeats": 1,
+        "rejected": {"bad_checksum": 2},
+        "usable": 2,
+        "held": {"unit_conflict": 1},
+        "committing": 0,
+        "not_kept": 0,
+        "revisions": 0,
+        "waiting_at_start": 5,
+        "replaced": 0,
+        "waiting": 6,
+        "delivered": 2,
+        "parked": 0,
+        "damaged": 0,
+        "unbalanced": [],
     }
 
 
@@ -402,7 +437,9 @@ def test_a_devices_state() -> None:
         held=2,
         last_held_reason="unit_conflict",
         identity=Identity("A&D Medical", "UA-651BLE", "5190900123", None),
-        counts=Counts(frames=9, samples=4, notices=3, repeats=1, rejected={"bad_checksum": 2}),
+        counts=Counts(
+            frames=9, samples=4, notices=3, repeats=1, rejected={"bad_checksum": 2}, usable=1, held={"unit_conflict": 2}
+        ),
     )
     assert json.loads(payload) == {
         "schema": "vitals.device/1",
@@ -419,7 +456,17 @@ def test_a_devices_state() -> None:
         "last_reading_id": str(ID),
         "held": 2,
         "last_held_reason": "unit_conflict",
-        "counts": {"frames": 9, "samples": 4, "notices": 3, "repeats": 1, "rejected": {"bad_checksum": 2}},
+        "counts": {
+            "frames": 9,
+            "samples": 4,
+            "notices": 3,
+            "repeats": 1,
+            "rejected": {"bad_checksum": 2},
+            "usable": 1,
+            "held": {"unit_conflict": 2},
+            "committing": 0,
+            "not_kept": 0,
+        },
         "at": "2026-11-22T13:05:10.412Z",
     }
 
@@ -427,4 +474,4 @@ def test_a_devices_state() -> None:
 def test_a_device_of_which_nothing_is_known_yet() -> None:
     told = json.loads(device_state(ORIGIN, device_id="scale", model="health-o-meter-500kl", state="unknown", at=AT))
     assert (told["last_seen"], told["last_reading_id"], told["battery"], told["reason"]) == (None, None, None, None)
-    assert told["counts"] == {"frames": 0, "samples": 0, "notices": 0, "repeats": 0, "rejected": {}}
+    assert told["counts"] == Counts().members()

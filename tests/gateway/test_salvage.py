@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from gateway.outbox import Outbox
+from gateway.rows import Captured
 from gateway.store import Draft, Mark, Row, Store
 from proofs.disk import Disk, compiled
 
@@ -89,6 +91,19 @@ def test_a_damaged_outbox_of_every_past_schema_is_salvaged(database: Path, tmp_p
         ]
 
 
+def test_the_time_of_a_reading_that_was_taken_over_can_still_be_corrected(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(Store(path)) as store:
+        captured = Captured("boot", 61.5, "unsynced")
+        store.write([replace(draft(n), captured=captured, characteristic="2A35") for n in (1, 2)], [])
+        store.write([], [Mark(1, "delivered", "success")])
+    flip(path, 3)
+    with closing(Store(path)) as store:
+        (row,) = store.uncertain("boot", 10)
+        assert (row.id, row.sequence, row.instant, row.quality) == (UUID(int=2), 1, 61.5, "unsynced")
+        assert row.characteristic == "2A35"
+
+
 def test_a_row_whose_checksum_is_wrong_is_not_taken_over_and_counted(tmp_path: Path) -> None:
     path = filled(tmp_path / "outbox.db")
     content = path.read_bytes()
@@ -108,11 +123,11 @@ def test_whatever_bit_is_flipped_it_opens_and_gives_no_row_that_was_not_kept(tmp
     sound, chance = path.read_bytes(), random.Random(20261124)
     with closing(Store(path)) as store:
         kept = {ident: _without_place(payload) for ident, _, payload in rows(store)}
-    for number in range(150):
+    for number in range(175):
         folder = tmp_path / str(number)
         folder.mkdir()
         file = folder / "outbox.db"
-        at = number if number < 100 else chance.randrange(len(sound))
+        at = number if number < 100 else chance.randrange(4096 if number < 140 else len(sound))
         file.write_bytes(sound)
         flip(file, at, 1 << chance.randrange(8))
         with closing(Store(file)) as store:
@@ -129,15 +144,16 @@ def _without_place(payload: bytes) -> dict[str, object]:
     return {name: value for name, value in json.loads(payload).items() if name not in ("stream", "sequence")}
 
 
-def test_salvaging_that_is_killed_at_any_disk_call_is_done_by_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [1, 2])
+def test_salvaging_that_is_killed_at_any_disk_call_is_done_by_the_next_start(first: int, tmp_path: Path) -> None:
     source = filled(tmp_path / "source" / "outbox.db", 6)
     flip(source, 3)
     folder = tmp_path / "killed"
-    disk, number = Disk(compiled(tmp_path), folder / "outbox.db", tmp_path), 0
+    disk, number = Disk(compiled(tmp_path), folder / "outbox.db", tmp_path), first - 2
     program = "import sys; from pathlib import Path; from gateway.store import Store; Store(Path(sys.argv[1])).close()"
     ended = -9
     while ended == -9:
-        number += 1
+        number += 2
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         shutil.copy(source, folder / "outbox.db")
@@ -170,7 +186,7 @@ async def test_damage_that_shows_in_the_middle_of_work_costs_no_reading(
     await outbox.ask(_ruin)
     await outbox.keep([draft(50)])
     await outbox.keep([draft(51)])
-    outbox.mark(1, "delivered", "success")
+    outbox.mark(Mark(1, "delivered", "success"))
     state = await outbox.state()
     await outbox.close()
     assert outbox.stream != old

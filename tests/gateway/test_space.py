@@ -83,7 +83,7 @@ async def test_past_the_bound_new_readings_wait_in_memory_then_are_not_kept_and_
     monkeypatch.setattr(outbox_module, "HELD_BACK_LIMIT", 5)
     monkeypatch.setattr(outbox_module, "RETRY_S", 0.02)
     kept: list[Row] = []
-    outbox = Outbox(tmp_path / "outbox.db", kept.extend, BOUND)
+    outbox = Outbox(tmp_path / "outbox.db", kept.extend, max_bytes=BOUND)
     for _ in range(100):
         await outbox.keep(drafts(1))
     state = await outbox.state()
@@ -94,7 +94,7 @@ async def test_past_the_bound_new_readings_wait_in_memory_then_are_not_kept_and_
     assert "it is full: max_mb 1" in state.trouble
     before = len(kept)
     for sequence in range(1, 41):  # marks are still taken: the broker is back, and what it has makes room
-        outbox.mark(sequence, "delivered", "success")
+        outbox.mark(Mark(sequence, "delivered", "success"))
     async with asyncio.timeout(20):
         while (state := await outbox.state()).held_back:  # noqa: ASYNC110 - a thread sets no Event
             await asyncio.sleep(0.01)
@@ -105,7 +105,7 @@ async def test_past_the_bound_new_readings_wait_in_memory_then_are_not_kept_and_
 
 
 async def test_near_the_bound_the_state_says_so(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "outbox.db", lambda _: None, BOUND)
+    outbox = Outbox(tmp_path / "outbox.db", lambda _: None, max_bytes=BOUND)
     await outbox.keep(drafts(82))
     for _ in range(2):
         await outbox.keep(drafts(1))

@@ -6,10 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from fractions import Fraction
+from typing import Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.contract import Identity, Notice, Rejected
+from gateway.account import Counts, Fate
 from gateway.catalogue import load_model
 from gateway.clock import Clock
 from gateway.normalize import UnknownUnit
-from gateway.reading import ClockQuality, Device, Disposition, Measured, Mode, Reading, Times, Vital
+from gateway.reading import Mode
 from gateway.settings import Device as ConfiguredDevice
 from gateway.standing import EVENT_INTERVAL_S, UNREADABLE_AFTER, DeviceStatus, Standing
-from gateway.states import Counts
 
 AT = datetime(2026, 11, 22, 13, 5, 10, tzinfo=UTC)
 VALUE = "128.7"  # looked for in all that is told
@@ -60,93 +58,70 @@ def told() -> Told:
     return Told()
 
 
-def reading(*, held: bool = False) -> Reading:
-    return Reading(
-        uuid4(),
-        Device("cuff", "and-ua-651ble", "A&D"),
-        Mode.REAL,
-        Times(AT, AT, "device", 1.0, ClockQuality.SYNCED),
-        (Vital("systolic", Decimal(VALUE), Fraction(VALUE), "mm[Hg]", Measured(Decimal(VALUE), "mm[Hg]")),),
-        raw=RAW,
-        disposition=Disposition.HOLD if held else Disposition.USABLE,
-        reasons=("stored_record",) if held else (),
-    )
-
-
-def kept(loop: asyncio.AbstractEventLoop) -> Kept:
-    return loop.create_future()
+def fate(outcome: Literal["kept", "repeat", "not_kept"], held: str | None = None, revision: int = 1) -> Fate:
+    return Fate("cuff", uuid4(), revision, outcome, held)
 
 
 def adds_up(counts: Counts) -> bool:
-    return counts.frames == counts.samples + counts.notices + sum(counts.rejected.values())
+    return not counts.unbalanced("cuff")
 
 
-_ACTS: dict[str, Callable[[Standing, Kept], None]] = {
-    "reading": lambda standing, done: standing.readings([reading()], done),
-    "two readings": lambda standing, done: standing.readings([reading(), reading(held=True)], done),
-    "notice": lambda standing, _: standing.notice(FAILED, Mode.REAL),
-    "quiet notice": lambda standing, _: standing.notice(SETTLING, Mode.REAL),
-    "rejected": lambda standing, _: standing.rejected(REJECTED),
-    "unknown unit": lambda standing, _: standing.unknown_unit(UnknownUnit("kind")),
-    "link": lambda standing, _: standing.note("offline", "link_lost", "again later"),
-    "opened": lambda standing, _: standing.opened("the port is open"),
-    "battery": lambda standing, _: standing.found(battery=50),
+def settled(standing: Standing, became: Fate) -> None:
+    standing.samples(1)
+    standing.became(became)
+
+
+_ACTS: dict[str, Callable[[Standing], None]] = {
+    "sample": lambda standing: standing.samples(1),
+    "two samples": lambda standing: standing.samples(2),
+    "usable": lambda standing: settled(standing, fate("kept")),
+    "held": lambda standing: settled(standing, fate("kept", "stored_record")),
+    "repeat": lambda standing: settled(standing, fate("repeat")),
+    "not kept": lambda standing: settled(standing, fate("not_kept")),
+    "revision": lambda standing: standing.became(fate("kept", revision=2)),
+    "notice": lambda standing: standing.notice(FAILED, Mode.REAL),
+    "quiet notice": lambda standing: standing.notice(SETTLING, Mode.REAL),
+    "rejected": lambda standing: standing.rejected(REJECTED),
+    "thrown away": lambda standing: standing.thrown_away(3),
+    "unknown unit": lambda standing: standing.unknown_unit(UnknownUnit("kind")),
+    "link": lambda standing: standing.note("offline", "link_lost", "again later"),
+    "opened": lambda standing: standing.opened("the port is open"),
+    "battery": lambda standing: standing.found(battery=50),
 }
 
 
 @given(st.lists(st.sampled_from(sorted(_ACTS)), max_size=30))
 def test_the_counts_add_up_at_any_moment(acts: list[str]) -> None:
-    loop = asyncio.new_event_loop()
     told = Told()
     for act in acts:
-        _ACTS[act](told.standing, kept(loop))
+        _ACTS[act](told.standing)
         assert adds_up(told.counts)
-    loop.close()
     assert all(adds_up(status.counts) for status in told.statuses)
-    assert told.counts.samples == acts.count("reading") + 2 * acts.count("two readings")
-    assert told.counts.notices == acts.count("notice") + acts.count("quiet notice")
-    assert told.counts.rejected.get("length", 0) == acts.count("rejected")
-    assert told.counts.rejected.get("unknown_unit", 0) == acts.count("unknown unit")
-    assert told.standing.status.held == acts.count("two readings")
+    answered = [acts.count(act) for act in ("usable", "held", "repeat", "not kept")]
+    counts = told.counts
+    assert [counts.usable, counts.held.get("stored_record", 0), counts.repeats, counts.not_kept] == answered
+    assert counts.committing == acts.count("sample") + 2 * acts.count("two samples")
+    assert counts.notices == acts.count("notice") + acts.count("quiet notice")
+    assert counts.rejected.get("length", 0) == acts.count("rejected")
+    assert counts.rejected.get("overflow", 0) == 3 * acts.count("thrown away")
+    assert counts.rejected.get("unknown_unit", 0) == acts.count("unknown unit")
+    assert told.standing.status.held == acts.count("held")
 
 
-async def test_a_repeat_is_no_new_reading(told: Told) -> None:
-    done = kept(asyncio.get_running_loop())
-    live, old = reading(), reading(held=True)
-    told.standing.readings([live, old], done)
+def test_a_repeat_is_no_new_reading(told: Told) -> None:
+    held = fate("kept", "stored_record")
+    settled(told.standing, held)
+    settled(told.standing, fate("repeat"))
     status = told.standing.status
-    assert (status.readings, status.held, status.last_held_reason) == (2, 1, "stored_record")
-    before = len(told.statuses)
-    done.set_result(frozenset({old.id, uuid4()}))
-    await asyncio.sleep(0)
-    status = told.standing.status
-    assert (status.readings, status.held, status.counts.repeats) == (1, 0, 1)
-    assert adds_up(status.counts)  # it was a sample all the same
-    assert status.counts.samples == 2
-    assert len(told.statuses) == before + 1
-
-
-@pytest.mark.parametrize("end", ["none known", "cancelled"])
-async def test_what_was_kept_stays_counted(told: Told, end: str) -> None:
-    done = kept(asyncio.get_running_loop())
-    told.standing.readings([reading(held=True)], done)
-    before = len(told.statuses)
-    if end == "cancelled":
-        done.cancel()
-    else:
-        done.set_result(frozenset())
-    await asyncio.sleep(0)
-    status = told.standing.status
-    assert (status.readings, status.held, status.counts.repeats) == (1, 1, 0)
-    assert len(told.statuses) == before
+    assert (status.counts.readings, status.held, status.last_held_reason) == (1, 1, "stored_record")
+    assert (status.counts.samples, status.counts.repeats) == (2, 1)
+    assert status.last_reading_id == held.id
 
 
 def test_no_value_is_told(told: Told, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    loop = asyncio.new_event_loop()
     for act in _ACTS.values():
-        act(told.standing, kept(loop))
-    loop.close()
+        act(told.standing)
     try:
         raise ValueError(f"cannot read {VALUE}")
     except ValueError as error:
@@ -214,11 +189,10 @@ def test_what_a_device_says_of_itself_stays_until_it_says_something_else(told: T
     assert told.standing.status.battery == 0
 
 
-def test_the_last_reading_is_that_of_before_until_there_is_another(told: Told) -> None:
-    before, new = uuid4(), reading()
+def test_the_last_reading_is_that_of_before_until_another_is_on_disk(told: Told) -> None:
+    before, new = uuid4(), fate("kept")
     told.standing.last_reading(before)
+    told.standing.samples(1)
     assert told.standing.status.last_reading_id == before
-    loop = asyncio.new_event_loop()
-    told.standing.readings([replace(new)], kept(loop))
-    loop.close()
+    told.standing.became(new)
     assert told.standing.status.last_reading_id == new.id

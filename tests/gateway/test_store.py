@@ -365,15 +365,22 @@ def recorded(ident: UUID, record: UUID) -> Draft:
 def test_a_record_that_comes_again_under_its_id_is_one_reading(store: Store) -> None:
     ident = uuid4()
     assert len(store.write([recorded(ident, ident)], [])) == 1
-    assert store.repeats == frozenset()
+    assert all(kept is not None for kept in store.became)
     other = uuid4()
     assert [row.sequence for row in store.write([recorded(ident, ident), recorded(other, other)], [])] == [2]
-    assert store.repeats == {ident}
+    assert [kept is None for kept in store.became] == [True, False]
 
 
 def test_a_record_twice_in_one_commit_is_one_reading(store: Store) -> None:
     ident = uuid4()
     assert [row.sequence for row in store.write([recorded(ident, ident)] * 2 + [draft()], [])] == [1, 2]
+    assert [kept is None for kept in store.became] == [False, True, False]
+
+
+def test_of_a_reading_twice_in_one_commit_the_first_is_kept(store: Store) -> None:
+    ident = uuid4()
+    assert len(store.write([draft(ident, topic=QUARANTINE), draft(ident)], [])) == 1
+    assert [kept and kept.topic for kept in store.became] == [QUARANTINE, None]
 
 
 def test_a_record_that_its_device_tells_each_time_is_kept_once_whatever_its_id(store: Store) -> None:
@@ -381,7 +388,7 @@ def test_a_record_that_its_device_tells_each_time_is_kept_once_whatever_its_id(s
     drafts = [replace(recorded(ident, record), as_repeat_of=None) for ident in (first, second)]
     assert [row.payload for row in store.write(drafts[:1], [])] == [b"1"]
     assert store.write(drafts[1:], []) == []
-    assert store.repeats == {second}
+    assert store.became == (None,)
 
 
 def test_a_record_that_was_told_under_another_id_names_it(store: Store) -> None:
@@ -401,7 +408,7 @@ def test_a_record_is_known_when_its_reading_is_long_gone(path: Path) -> None:
     with closing(Store(path)) as store:
         assert store.last_payloads("cuff", 10) == []
         assert store.write([recorded(ident, ident)], []) == []
-        assert store.repeats == {ident}
+        assert store.became == (None,)
 
 
 def test_a_record_that_did_not_commit_is_not_known(store: Store) -> None:
@@ -419,7 +426,7 @@ def test_only_so_many_records_are_remembered(store: Store, monkeypatch: pytest.M
     store.purge(time.time() + 1)
     for ident in reversed(records):
         store.write([recorded(ident, ident)], [])
-        assert (ident in store.repeats) is (ident in records[2:])
+        assert (store.became == (None,)) is (ident in records[2:])
 
 
 def test_up_to_where_a_clock_is_unsure_is_remembered_and_forgotten(path: Path) -> None:
@@ -466,7 +473,7 @@ def test_records_and_clocks_of_the_third_schema_are_known(tmp_path: Path) -> Non
         first = UUID("00000000-0000-4000-8000-000000000001")
         again = replace(draft(first, 2), record=UUID(int=0x51))
         assert store.write([again], []) == []
-        assert store.repeats == {first}
+        assert store.became == (None,)
 
 
 def test_there_is_a_database_of_every_schema() -> None:

@@ -75,6 +75,6 @@ async def test_a_reading_is_kept_though_the_request_beside_it_cannot_be_written(
     task = asyncio.create_task(supervisor.run())
     await asyncio.wait_for(gone.wait(), 10)
     task.cancel()
-    assert supervisor.standing.status.readings >= 1
-    assert (await outbox.state()).depth == supervisor.standing.status.readings
+    assert supervisor.standing.status.counts.samples >= 1
+    assert (await outbox.state()).depth == supervisor.standing.status.counts.samples
     await outbox.close()

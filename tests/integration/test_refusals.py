@@ -116,7 +116,7 @@ async def test_a_reading_too_large_for_the_broker_is_parked_and_blocks_nothing(
         assert sorted({*sequences(chart)}) == [n for n in range(1, 84) if n not in (21, 42, 63)]
         assert chart.disordered == []
         assert [f"sequence {n} ({reason}): parked" in caplog.text for n in (21, 42, 63)] == [True, True, True]
-        assert not sender.publisher._suspect_to
+        assert not sender.publisher._poison.suspected
 
 
 async def test_a_wrong_password_is_said_in_words_and_heals(
@@ -241,7 +241,7 @@ async def test_a_broker_that_hangs_up_over_a_reading_gets_the_others(
     await sender.keep(100)  # and then the window is as wide as before
     await sender.until_depth(0, 2)
     assert scripted.most_in_flight > 1
-    assert not sender.publisher._suspect_to
+    assert not sender.publisher._poison.suspected
 
 
 async def test_a_connection_lost_for_no_reason_parks_nothing(new_sender: NewSender, scripted: Any) -> None:

@@ -33,6 +33,7 @@ class Gateway:
     devices: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)  # more than our own
     outbox_more: str = ""
+    more: str = ""  # lines of the YAML
 
     @property
     def outbox(self) -> Path:
@@ -49,6 +50,7 @@ class Gateway:
             "timezone: America/Chicago",
             f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
             f"outbox: {{path: outbox.db{self.outbox_more}}}",
+            self.more,
             "devices:",
             *(f"  - {device}" for device in self.devices),
         ]

@@ -635,6 +635,7 @@ async def test_a_device_that_floods_is_given_up_and_what_fits_is_answered(
         await eventually(lambda: link.is_gone)
         values = [await link.next_value(SILENCE_S) for _ in range(11)]
         assert [value and value.data for value in values] == [*(bytes([n]) for n in range(10)), None]
+        assert link.thrown_away == 10
     await eventually(lambda: not connected(room))
 
 
