@@ -241,8 +241,9 @@ class BleSession:
 
     def _tell(self, events: Iterable[Event], at: float) -> Kept | None:
         """Count what was said, and keep the reading that may be among it; answer when that is on disk."""
-        self._ends_live, keeping = False, None
+        keeping = None
         for event in events:
+            self._ends_live = False
             if isinstance(event, Notice):
                 self.records += 1
                 self._of.standing.notice(event, self._mode)
