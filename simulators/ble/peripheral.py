@@ -26,9 +26,10 @@ from bumble.gatt import (
     Descriptor,
     Service,
 )
-from bumble.keys import MemoryKeyStore, PairingKeys
-from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.pairing import PairingConfig
 from bumble.transport.common import Transport
+
+from simulators.ble.bonding import BondKeys, Display, NoInputNoOutput
 
 ADVERTISING_INTERVAL_MS = 100.0
 # "SIMULATED\\0vitals" in ASCII, and the same with 01 for its one characteristic. A service of our own, because a serial
@@ -133,7 +134,7 @@ class Peripheral:
         self._switching = asyncio.Lock()  # a window that closes while the next opens: bumble loses its advertising set
         self._window: asyncio.TimerHandle | None = None
         self._subscribed = False
-        self._keys = _BondKeys()
+        self._keys = BondKeys()
         self._is_private = False
         self._device = Device.from_config_with_hci(
             DeviceConfiguration(
@@ -279,7 +280,7 @@ class Peripheral:
             return self._pairing_allowed(self._keys.other_than(connection.peer_address))
 
         private = self._is_private
-        delegate = _Display(allowed, self._show) if self._shows_passkey else _NoInputNoOutput(allowed, private=private)
+        delegate = Display(allowed, self._show) if self._shows_passkey else NoInputNoOutput(allowed, private=private)
         return PairingConfig(
             sc=self._secure_connections,
             mitm=self._shows_passkey,
@@ -315,49 +316,6 @@ class Peripheral:
         if self._window is not None:
             self._window.cancel()
             self._window = None
-
-
-class _BondKeys(MemoryKeyStore):
-    """The keys of one host.
-
-    bumble 0.0.236 answers a legacy re-encryption in the peripheral's role with the central's LTK
-    (device.py, get_long_term_key); a real device answers with its own, which is the one in use.
-    """
-
-    def other_than(self, address: hci.Address) -> bool:
-        return any(name != str(address) for name in self.all_keys)
-
-    async def update(self, name: str, keys: PairingKeys) -> None:
-        if keys.ltk_central:
-            keys.ltk_peripheral = keys.ltk_central
-        self.all_keys.clear()
-        await super().update(name, keys)
-
-
-class _NoInputNoOutput(PairingDelegate):
-    def __init__(self, allowed: Callable[[], bool], *, private: bool = False) -> None:
-        own = encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
-        if private:
-            own |= self.KeyDistribution.DISTRIBUTE_IDENTITY_KEY
-        super().__init__(self.NO_OUTPUT_NO_INPUT, encryption_only, own)
-        self._allowed = allowed
-
-    async def accept(self) -> bool:
-        return self._allowed()
-
-
-class _Display(PairingDelegate):
-    def __init__(self, allowed: Callable[[], bool], show: Callable[[int], None]) -> None:
-        encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
-        super().__init__(self.DISPLAY_OUTPUT_ONLY, encryption_only, encryption_only)
-        self._allowed = allowed
-        self._show = show
-
-    async def accept(self) -> bool:
-        return self._allowed()
-
-    async def display_number(self, number: int, digits: int) -> None:  # noqa: ARG002 - bumble's
-        self._show(number)
 
 
 def _marker() -> Service:

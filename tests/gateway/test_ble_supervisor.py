@@ -137,6 +137,23 @@ async def test_our_own_clock_may_be_set_right_between_the_devices_clock_and_its_
     assert abs(reading["time"]["clock_offset_s"]) < 60
 
 
+@pytest.mark.parametrize(("ages", "drained"), [((3600, 20), 1), ((20, 3600), 0), ((20,), 1), ((20, None), 0), ((), 0)])
+async def test_after_a_record_of_now_nothing_is_left_of_the_time_before_the_clock_was_set(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, ages: tuple[int | None, ...], drained: int
+) -> None:
+    clock = Clock([lambda: True], wall=NOW.timestamp)
+    clock.refresh()
+    attending = supervisor(disk, clock, Link([b"?" if age is None else record(age) for age in ages]))
+    told: list[None] = []
+
+    async def noted() -> None:
+        told.append(None)
+
+    monkeypatch.setattr(attending._attended.frames, "drained", noted)
+    await attending._attend()
+    assert len(told) == drained
+
+
 async def test_a_cuff_of_which_no_record_can_be_read_is_shown_though_each_is_a_connection_of_its_own(
     disk: Disk,
 ) -> None:
