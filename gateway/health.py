@@ -104,7 +104,7 @@ class Health:
                 self._origin,
                 state="online",
                 at=now,
-                reason=outbox.trouble,
+                reason=outbox.trouble or ("name_in_use" if self._publisher.state.rival else None),
                 config_hash=self._config_hash,
                 clock=self._clock.quality,
                 started_at=self._started_at,
@@ -112,6 +112,7 @@ class Health:
                 outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
                 outbox_parked=outbox.parked,
                 refused=self._publisher.state.blocked,
+                certificates=self._publisher.state.certificates,
                 held=sum(standing.status.held for standing in self._standings.values()),
                 not_kept=outbox.not_kept,
             )
@@ -177,6 +178,8 @@ class Health:
             else {
                 "connected_to": broker.connected_to,
                 "trouble": broker.trouble,
+                "rival": broker.rival,
+                "certificates": states.certificate_members(broker.certificates, now),
                 "blocked": broker.blocked,
                 "delivered": broker.delivered,
                 "events_dropped": broker.events_dropped,

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5, MQTTv311
@@ -24,6 +25,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway import tls
 from gateway.futures import fail, settle
 
 KEEPALIVE_S = 20
@@ -88,7 +90,10 @@ class Ended:
 
 
 class Connection:
-    """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over."""
+    """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over.
+
+    `certificates`: until when that of the `broker` and ours, the `client`'s, hold.
+    """
 
     def __init__(
         self, address: Address, login: Login, will: Message, window: int, on_puback: Callable[[int, int], None]
@@ -96,6 +101,7 @@ class Connection:
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self.receive_maximum = window
         self.maximum_packet_size: int | None = None
+        self.certificates: dict[str, datetime] = {}
         self._loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self.address = address
@@ -172,10 +178,25 @@ class Connection:
         except (OSError, UnicodeError) as error:
             self._tell(fail, self._connected, _why_away(self.address, error))
         else:
+            self._note_certificates()
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
                 self._client.disconnect()
             else:
                 self._client.loop_start()
+
+    def _note_certificates(self) -> None:
+        """With the handshake done: what was shown by both, for IT to renew in time."""
+        connected = self._client.socket()
+        if not isinstance(connected, ssl.SSLSocket):
+            return
+        with suppress(OSError, ValueError):  # it is believed, or was: that its date cannot be read hinders nobody
+            shown = connected.getpeercert(binary_form=True)
+            if shown is not None:
+                self.certificates["broker"] = tls.end_of(shown)
+            if self._login.client_cert_file is not None:
+                ours = tls.end_of_file(self._login.client_cert_file)
+                if ours is not None:
+                    self.certificates["client"] = ours
 
     def _on_connect(
         self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
@@ -202,12 +223,15 @@ class Connection:
                 f"{self.address}: another client has the id {self._login.client_id}: is this gateway's card a copy,"
                 " or do two rooms have one name?",
             )
-        early = BrokerAway(
-            f"{self.address} hung up before it let us in: does it ask for a client certificate"
-            " (broker.client_cert_file), is it an MQTT port?"
-        )
+        early = BrokerAway(f"{self.address} hung up before it let us in: {self._why_early()}")
         self._tell(fail, self._connected, early)
         self._tell(settle, self.ended, ended)
+
+    def _why_early(self) -> str:
+        ours = self.certificates.get("client")
+        if ours is not None and ours < datetime.now(UTC):
+            return f"broker.client_cert_file has expired on {ours:%Y-%m-%d}: it has to be renewed"
+        return "does it ask for a client certificate (broker.client_cert_file), is it an MQTT port?"
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
@@ -228,31 +252,15 @@ def _publish_properties() -> Properties:
     return properties
 
 
-class _TlsSocket(ssl.SSLSocket):
-    """Closes when the handshake fails: paho would leave it to the garbage collector, one with each try."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
 def _tls_context(login: Login) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=login.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.sslsocket_class = _TlsSocket
-        if login.client_cert_file is not None:
-            context.load_cert_chain(login.client_cert_file, login.client_key_file)
+        return tls.context(login.ca_file, login.client_cert_file, login.client_key_file)
     except OSError as error:
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         raise BrokerRefused(
             f"a certificate cannot be used ({why}): check broker.ca_file, broker.client_cert_file and"
             " broker.client_key_file"
         ) from error
-    return context
 
 
 def _why_away(address: Address, error: OSError | UnicodeError) -> BrokerAway:
@@ -260,12 +268,13 @@ def _why_away(address: Address, error: OSError | UnicodeError) -> BrokerAway:
         return BrokerAway(f"{address.host} has no address: check the name in broker.url, and the DNS of this network")
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerAway(
-            f"{address} shows a certificate that is not trusted ({error.verify_message}):"
-            " check broker.ca_file, the name in broker.url and this machine's clock"
+            f"{address} shows a certificate that is not trusted ({error.verify_message}): {tls.cure(error)}"
         )
     if isinstance(error, ssl.SSLError) or (address.tls and isinstance(error, ConnectionResetError)):
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        return BrokerAway(f"{address} and this gateway find no common TLS ({why}): is it the TLS port?")
+        return BrokerAway(
+            f"{address} and this gateway find no common TLS ({why}): is it the TLS port, does it speak TLS 1.2?"
+        )
     if isinstance(error, ConnectionRefusedError):
         return BrokerAway(f"{address} refuses connections: is the broker running, is the port right?")
     if isinstance(error, TimeoutError):

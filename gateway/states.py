@@ -90,6 +90,7 @@ def gateway_state(
     outbox_oldest_age_s: float | None = None,
     outbox_parked: int | None = None,
     refused: Mapping[str, str] | None = None,
+    certificates: Mapping[str, datetime] | None = None,
     held: int | None = None,
     not_kept: int | None = None,
 ) -> bytes:
@@ -97,6 +98,7 @@ def gateway_state(
 
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
     `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
+    `certificates`: until when that of the `broker` and of the `client` hold; days are counted from `at`.
     """
     return to_bytes(
         {
@@ -117,10 +119,16 @@ def gateway_state(
                 "parked": outbox_parked,
             },
             "refused": None if refused is None else dict(refused),
+            "certificates": None if certificates is None or at is None else certificate_members(certificates, at),
             "held": held,
             "not_kept": not_kept,
         }
     )
+
+
+def certificate_members(certificates: Mapping[str, datetime], at: datetime) -> dict[str, object]:
+    """Answer when each ends, and the whole days until then: negative once it has."""
+    return {whose: {"not_after": utc_text(ends), "days_left": (ends - at).days} for whose, ends in certificates.items()}
 
 
 def device_state(

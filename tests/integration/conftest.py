@@ -20,8 +20,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway import publisher as publisher_module
-from gateway import refusals
+from gateway import pace, refusals
 from gateway.mqtt import Address, Login, Message
 from gateway.outbox import Outbox
 from gateway.publisher import Publisher, PublisherState
@@ -159,8 +158,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is offered again after a moment, and so is a broker that is away."""
     reasons = {code: (reason, 0.05) for code, (reason, _) in refusals._REASONS.items()}
     monkeypatch.setattr(refusals, "_REASONS", reasons)
-    monkeypatch.setattr(publisher_module, "RETRY_FIRST_S", 0.02)
-    monkeypatch.setattr(publisher_module, "RETRY_CAP_S", 0.1)
+    monkeypatch.setattr(pace, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(pace, "RETRY_CAP_S", 0.1)
 
 
 # ---- the real broker -------------------------------------------------------------------------------------------------
