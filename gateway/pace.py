@@ -27,12 +27,13 @@ LOOK_FIRST_S, LOOK_CAP_S = 30.0, 900.0
 
 
 class Pace:
-    """Counts what came of the tries. `name` is the client id; `rival` tells that another uses it, None if not."""
+    """Counts what came of the tries. `rival` tells that another uses our name, None if not; `protocol` 5 or 4."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, protocol: int) -> None:
         self.rival: str | None = None
         self.look_s = LOOK_FIRST_S  # until the first broker is looked for, about
         self._name = name
+        self._told = protocol == 5  # a broker says that we were taken over
         self._failures = 0
         self._taken_over = 0
         self._thrown_out = 0
@@ -56,7 +57,7 @@ class Pace:
             self._failures = self._thrown_out = 0
             return _drawn(RETRY_FIRST_S, RETRY_FIRST_S, RETRY_CAP_S), ended
         self._thrown_out += 1
-        if self._thrown_out < THROWN_OUT_LIMIT:
+        if self._told or self._thrown_out < THROWN_OUT_LIMIT:
             return self.failed(), ended
         words = f"{ended.reason}, soon after it let us in, and again: does another gateway use the name {self._name}?"
         longest = RIVAL_FIRST_S * 2 ** min(self._thrown_out - THROWN_OUT_LIMIT, 10)

@@ -105,7 +105,7 @@ class Publisher:
         self._leaving = False  # rows stay where they are
         self._moving = False  # nothing more goes to this broker: the first is back
         self._return: asyncio.Future[None] | None = None
-        self._pace = Pace(login.client_id)
+        self._pace = Pace(login.client_id, login.protocol)
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 

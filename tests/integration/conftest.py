@@ -15,10 +15,14 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway import pace, refusals
 from gateway.mqtt import Address, Login, Message
@@ -324,7 +328,7 @@ async def scripted() -> AsyncIterator[ScriptedBroker]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: ca, other-ca; server (for 127.0.0.1), elsewhere (for another name) and client, each .crt and .key."""
+    """A folder: ca, other-ca; server, expired, early (for 127.0.0.1), elsewhere (another name), client: .crt and .key."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:
@@ -335,6 +339,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         openssl("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", f"{ca}.crt", "-days", "2", "-subj", f"/CN={ca}")
     for name, alternative in (
         ("server", "IP:127.0.0.1"),
+        ("expired", "IP:127.0.0.1"),
+        ("early", "IP:127.0.0.1"),
         ("elsewhere", "DNS:elsewhere.example"),
         ("client", "DNS:exam-3"),
     ):
@@ -342,4 +348,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
         signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *signing)
+    _date(folder, "expired", -3, -1)
+    _date(folder, "early", 1, 3)
     return folder
+
+
+def _date(folder: Path, name: str, begins: int, ends: int) -> None:
+    """Sign a certificate again, valid from and to so many days from now: openssl(1) of Debian 12 has no word for it."""
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    given = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(given.issuer, given.subject, given.public_key(), given.serial_number)
+    made = made.not_valid_before(now + timedelta(days=begins)).not_valid_after(now + timedelta(days=ends))
+    for extension in given.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    (folder / f"{name}.crt").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
