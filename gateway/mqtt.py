@@ -169,6 +169,8 @@ class Connection:
         try:
             if self.address.tls:
                 self._client.tls_set_context(_tls_context(login))
+                if login.client_cert_file is not None:
+                    self._note_certificate_of_client(login.client_cert_file)
             if login.protocol == 5:
                 self._client.connect(self.address.host, self.address.port, KEEPALIVE_S, clean_start=True)
             else:
@@ -178,25 +180,22 @@ class Connection:
         except (OSError, UnicodeError) as error:
             self._tell(fail, self._connected, _why_away(self.address, error))
         else:
-            self._note_certificates()
+            self._note_certificate_of_broker()
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
                 self._client.disconnect()
             else:
                 self._client.loop_start()
 
-    def _note_certificates(self) -> None:
-        """With the handshake done: what was shown by both, for IT to renew in time."""
+    def _note_certificate_of_broker(self) -> None:
         connected = self._client.socket()
-        if not isinstance(connected, ssl.SSLSocket):
-            return
-        with suppress(OSError, ValueError):  # it is believed, or was: that its date cannot be read hinders nobody
-            shown = connected.getpeercert(binary_form=True)
-            if shown is not None:
-                self.certificates["broker"] = tls.end_of(shown)
-            if self._login.client_cert_file is not None:
-                ours = tls.end_of_file(self._login.client_cert_file)
-                if ours is not None:
-                    self.certificates["client"] = ours
+        if isinstance(connected, ssl.SSLSocket):
+            with suppress(OSError, ValueError):  # it is believed: that its date cannot be read hinders nobody
+                self.certificates["broker"] = tls.end_of(connected.getpeercert(binary_form=True) or b"")
+
+    def _note_certificate_of_client(self, file: Path) -> None:
+        ends = tls.end_of_file(file)
+        if ends is not None:
+            self.certificates["client"] = ends
 
     def _on_connect(
         self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
@@ -220,7 +219,7 @@ class Connection:
         if code.value == SESSION_TAKEN_OVER and flags.is_disconnect_packet_from_server:
             ended = Ended(
                 code.value,
-                f"{self.address}: another client has the id {self._login.client_id}: is this gateway's card a copy,"
+                f"{self.address}: another gateway uses the name {self._login.client_id}: is this one's card a copy,"
                 " or do two rooms have one name?",
             )
         early = BrokerAway(f"{self.address} hung up before it let us in: {self._why_early()}")

@@ -52,7 +52,7 @@ class Pace:
             self._taken_over += 1
             self.rival = f"another gateway uses the name {self._name} (it took over {self._taken_over} times)"
             longest = RIVAL_FIRST_S * 2 ** min(self._taken_over, 10)
-            return _drawn(RIVAL_FIRST_S, longest, RIVAL_CAP_S), replace(ended, reason=f"{ended.reason} {_ADVICE}")
+            return _drawn(RIVAL_FIRST_S, longest, RIVAL_CAP_S), ended
         if lasted_s >= STEADY_S:
             self._failures = self._thrown_out = 0
             return _drawn(RETRY_FIRST_S, RETRY_FIRST_S, RETRY_CAP_S), ended
@@ -72,9 +72,6 @@ class Pace:
     def returned(self) -> None:
         """We leave for the first broker."""
         self.look_s = min(2 * self.look_s, LOOK_CAP_S)
-
-
-_ADVICE = "Is this gateway's card a copy, or do two rooms have one name?"
 
 
 def _drawn(shortest: float, longest: float, cap: float) -> float:

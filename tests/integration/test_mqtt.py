@@ -73,7 +73,7 @@ async def test_the_brokers_own_words_are_passed_on(scripted: Any) -> None:
         await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
         ended = connection.ended.result()
         assert ended.code == 0x8E
-        assert "another client has the id northside-exam-3" in ended.reason
+        assert "another gateway uses the name northside-exam-3" in ended.reason
 
 
 async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: Any) -> None:

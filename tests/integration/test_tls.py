@@ -106,7 +106,7 @@ async def test_until_when_both_certificates_hold_is_known_and_the_end_is_warned_
         connection = await opened(address, login(certificates, protocol=protocol, client="client"))
         await closed(connection)
     in_two_days = datetime.now(UTC) + timedelta(days=2)
-    assert list(connection.certificates) == ["broker", "client"]
+    assert set(connection.certificates) == {"broker", "client"}
     for ends in connection.certificates.values():
         assert abs(ends - in_two_days) < timedelta(hours=1)
     assert "the certificate of the broker ends at" in caplog.text
@@ -117,7 +117,7 @@ async def test_a_client_certificate_that_has_expired_is_named(certificates: Path
     asks = (f"cafile {certificates / 'ca.crt'}", "require_certificate true")
     async with tls_broker(certificates, *asks) as address:
         said = await refusal(address, login(certificates, client="expired"))
-    assert "hung up before it let us in: broker.client_cert_file has expired on" in said
+    assert "broker.client_cert_file has expired on" in said
 
 
 async def test_the_password_comes_from_a_systemd_credential(
