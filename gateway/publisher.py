@@ -105,7 +105,7 @@ class Publisher:
         self._leaving = False  # rows stay where they are
         self._moving = False  # nothing more goes to this broker: the first is back
         self._return: asyncio.Future[None] | None = None
-        self._pace = Pace(login.client_id, login.protocol)
+        self._pace = Pace(login.client_id)
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 
@@ -157,7 +157,8 @@ class Publisher:
             if self._moving and ended.code == SUCCESS:
                 turn = 0
                 continue
-            pause_s, ended = self._pace.ended(ended, asyncio.get_running_loop().time() - since)
+            lasted_s = asyncio.get_running_loop().time() - since
+            pause_s, ended = self._pace.ended(ended, lasted_s, explained=bool(self.state.blocked))
             self._change(trouble=ended.reason, rival=self._pace.rival)
             if not self._stopping.is_set():
                 _log.warning("%s", ended.reason)

@@ -164,6 +164,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "_REASONS", reasons)
     monkeypatch.setattr(pace, "RETRY_FIRST_S", 0.02)
     monkeypatch.setattr(pace, "RETRY_CAP_S", 0.1)
+    monkeypatch.setattr(pace, "RIVAL_FIRST_S", 0.1)
+    monkeypatch.setattr(pace, "RETRY_CAP_LATER_S", 0.3)
 
 
 # ---- the real broker -------------------------------------------------------------------------------------------------

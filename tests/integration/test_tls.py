@@ -143,6 +143,4 @@ async def test_the_password_comes_from_a_systemd_credential(
         assert settings is not None
         broker = settings.broker
         password = config.read_password(broker)
-        await closed(
-            await opened(address, Login("northside.exam-3", 5, broker.username, password, broker.ca_file))
-        )
+        await closed(await opened(address, Login("northside.exam-3", 5, broker.username, password, broker.ca_file)))
