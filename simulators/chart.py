@@ -51,7 +51,14 @@ class Chart:
     """
 
     def __init__(
-        self, host: str, port: int, topic_filter: str, *, client_id: str = "chart-stand-in", protocol: int = 5
+        self,
+        host: str,
+        port: int,
+        topic_filter: str,
+        *,
+        client_id: str = "chart-stand-in",
+        protocol: int = 5,
+        keep_session_s: int = _KEEP_SESSION_S,
     ) -> None:
         self.deliveries: list[Delivery] = []
         self.readings: dict[str, Payload] = {}
@@ -69,6 +76,7 @@ class Chart:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client_id = client_id
         self._protocol = protocol
+        self._keep_session_s = keep_session_s
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,7 +97,7 @@ class Chart:
         self._client = self._new_client()
         if self._protocol == 5:
             session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            session.SessionExpiryInterval = _KEEP_SESSION_S
+            session.SessionExpiryInterval = self._keep_session_s
             self._client.connect_async(*self._address, clean_start=False, properties=session)
         else:
             self._client.connect_async(*self._address)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from gateway import pace
@@ -15,7 +17,7 @@ LOST = Ended(0x80, "the connection to a:1883 is lost")
 @pytest.fixture(autouse=True)
 def _longest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is drawn is always the longest."""
-    monkeypatch.setattr(pace.random, "uniform", lambda _shortest, longest: longest)
+    monkeypatch.setattr(random, "uniform", lambda _shortest, longest: longest)
 
 
 def test_an_outage_is_tried_quickly_and_then_slowly() -> None:
@@ -33,7 +35,7 @@ def test_two_of_one_name_do_not_fight_at_full_speed_and_it_is_said() -> None:
     assert [wait for wait, _ in told] == [10.0, 20.0, 40.0, RIVAL_CAP_S, RIVAL_CAP_S]
     assert tries.rival == "another gateway uses the name northside.exam-3 (it took over 5 times)"
     tries.steady()
-    assert tries.rival is None
+    assert not tries.rival
     assert tries.ended(TAKEN_OVER, QUIET_S, explained=False)[0] == 10.0
 
 

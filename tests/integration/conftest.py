@@ -330,7 +330,7 @@ async def scripted() -> AsyncIterator[ScriptedBroker]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: ca, other-ca; server, expired, early (for 127.0.0.1), elsewhere (another name), client: .crt and .key."""
+    """A folder: ca, other-ca; server, expired, early (for 127.0.0.1), elsewhere (not for it), client."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:
