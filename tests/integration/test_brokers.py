@@ -55,7 +55,11 @@ async def test_back_to_the_first_broker_when_it_is_there_again_and_nothing_is_lo
 ) -> None:
     answers, subscribed = failback._answers, threading.Event()
     monkeypatch.setattr(failback, "_answers", lambda *asked: subscribed.is_set() and answers(*asked))
-    async with broker_and_chart() as (first, first_chart), broker_and_chart() as (second, second_chart):
+    one_in_flight = "max_inflight_messages 1"  # the word that we are gone has to wait for room, too
+    async with (
+        broker_and_chart() as (first, first_chart),
+        broker_and_chart(one_in_flight) as (second, second_chart),
+    ):
         await first_chart.stop()
         await first.kill()
         sender = new_sender(first.port, second.port, protocol=protocol)

@@ -144,3 +144,37 @@ async def test_the_password_comes_from_a_systemd_credential(
         broker = settings.broker
         password = config.read_password(broker)
         await closed(await opened(address, Login("northside.exam-3", 5, broker.username, password, broker.ca_file)))
+
+
+async def test_the_mosquitto_of_the_docs_lets_a_room_write_under_its_own_name_and_nowhere_else(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """docs/it.md, as it stands there, but for names of files, the port, and the certificate's CN."""
+    page = (Path(__file__).parents[2] / "docs" / "it.md").read_text(encoding="utf-8")
+    settings = page.split("# /etc/mosquitto/conf.d/vitals.conf\n")[1].split("```")[0]
+    rules = page.split("# /etc/mosquitto/vitals.acl:")[1].split("\n", 1)[1].split("```")[0]
+    acl, port = tmp_path / "vitals.acl", free_port()
+    acl.write_text(rules.replace("user northside.exam-3", "user client"))
+    acl.chmod(0o600)
+    places = {
+        "listener 8883": f"listener {port} 127.0.0.1",
+        "/etc/mosquitto/clinic-ca.pem": str(certificates / "ca.crt"),
+        "/etc/mosquitto/broker.pem": str(certificates / "server.crt"),
+        "/etc/mosquitto/broker.key": str(certificates / "server.key"),
+        "/etc/mosquitto/vitals.acl": str(acl),
+        "/var/lib/mosquitto/": f"{tmp_path}/",
+    }
+    for there, here in places.items():
+        assert there in settings
+        settings = settings.replace(there, here)
+    lines = [line.split(" #")[0].rstrip() for line in settings.splitlines()]
+    acks: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+    async with own_broker(server="mosquitto", config=lines):
+        address = Address("127.0.0.1", port, tls=True)
+        connection = await Connection.open(
+            address, login(certificates, client="client"), WILL, 50, lambda *ack: acks.put_nowait(ack)
+        )
+        for room, code in (("exam-3", 0x10), ("exam-4", 0x87)):  # nobody has subscribed; not authorized
+            mid = connection.publish(Message(f"vitals/v1/northside/{room}/reading", b"{}", retain=False))
+            assert await asyncio.wait_for(acks.get(), PATIENCE_S) == (mid, code)
+        await closed(connection)
