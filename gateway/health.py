@@ -119,17 +119,22 @@ class Health:
 
     def account(self, outbox: OutboxState) -> Account:
         """Answer the account at this moment; `outbox` is the outbox's state in this step of the loop."""
-        sent = PublisherState() if self._publisher is None else self._publisher.state
+        sent = self._sent
         devices = {device: standing.status.counts for device, standing in self._standings.items()}
         return Account(devices, outbox.books, sent.delivered, sent.parked, outbox.depth)
 
+    @property
+    def _sent(self) -> PublisherState:
+        return PublisherState() if self._publisher is None else self._publisher.state
+
     def _gateway_state(self, outbox: OutboxState) -> bytes:
         now = self._clock.now().utc
+        publisher = self._sent
         return states.gateway_state(
             replace(self._origin, stream=self._outbox.stream),
             state="online",
             at=now,
-            reason=outbox.trouble,
+            reason=outbox.trouble or ("name_in_use" if publisher.rival else None),
             config_hash=self._config_hash,
             clock=self._clock.quality,
             started_at=self._clock.utc_at(self._started),
@@ -137,7 +142,8 @@ class Health:
             outbox_oldest_age_s=_age(outbox.oldest_kept_at, now),
             outbox_parked=outbox.parked,
             outbox_file=_file(outbox),
-            refused=None if self._publisher is None else self._publisher.state.blocked,
+            refused=publisher.blocked,
+            certificates=publisher.certificates,
             account=self.account(outbox),
         )
 
@@ -202,6 +208,8 @@ class Health:
             else {
                 "connected_to": broker.connected_to,
                 "trouble": broker.trouble,
+                "rival": broker.rival,
+                "certificates": states.certificate_members(broker.certificates, now),
                 "blocked": broker.blocked,
                 "delivered": broker.delivered,
                 "events_dropped": broker.events_dropped,

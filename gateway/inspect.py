@@ -12,6 +12,7 @@ from drivers import registry
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Sample
 from drivers.models import Quirks
 from gateway.catalogue import CatalogueError, load_model, model_names
+from gateway.tls import EXPIRING_DAYS
 
 
 class UsageError(Exception):
@@ -113,6 +114,11 @@ def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
     gateway, broker, outbox = answer["gateway"], answer["broker"], answer["outbox"]
     yield f"{gateway['id']}  version {gateway['version']}  clock {gateway['clock']}  since {gateway['started_at']}"
     yield f"broker  {broker['connected_to'] or 'away: ' + str(broker['trouble'])}"
+    if broker["rival"]:
+        yield f"        {broker['rival']}"
+    for whose, certificate in broker["certificates"].items():
+        if certificate["days_left"] < EXPIRING_DAYS:
+            yield f"        the certificate of the {whose} ends in {certificate['days_left']} days"
     for topic, reason in broker["blocked"].items():
         yield f"        {topic}: {reason}"
     waiting = f"{outbox['depth']} waiting"

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
@@ -25,6 +26,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway import tls
 from gateway.futures import fail, settle
 
 KEEPALIVE_S = 20
@@ -108,7 +110,10 @@ class Ended:
 
 
 class Connection:
-    """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over."""
+    """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over.
+
+    `certificates`: until when that of the `broker` and ours, the `client`'s, hold.
+    """
 
     def __init__(
         self,
@@ -122,6 +127,7 @@ class Connection:
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self.receive_maximum = window
         self.maximum_packet_size: int | None = None
+        self.certificates: dict[str, datetime] = {}
         self._loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self.address = address
@@ -202,6 +208,8 @@ class Connection:
         try:
             if self.address.tls:
                 self._client.tls_set_context(_tls_context(login))
+                if login.client_cert_file is not None:
+                    self._note_certificate_of_client(login.client_cert_file)
             if login.protocol == 5:
                 self._client.connect(
                     self.address.host,
@@ -217,10 +225,22 @@ class Connection:
         except (OSError, UnicodeError) as error:
             self._tell(fail, self._connected, _why_away(self.address, error))
         else:
+            self._note_certificate_of_broker()
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
                 self._client.disconnect()
             else:
                 self._client.loop_start()
+
+    def _note_certificate_of_broker(self) -> None:
+        connected = self._client.socket()
+        if isinstance(connected, ssl.SSLSocket):
+            with suppress(OSError, ValueError):  # it is believed: that its date cannot be read hinders nobody
+                self.certificates["broker"] = tls.end_of(connected.getpeercert(binary_form=True) or b"")
+
+    def _note_certificate_of_client(self, file: Path) -> None:
+        ends = tls.end_of_file(file)
+        if ends is not None:
+            self.certificates["client"] = ends
 
     def _on_connect(
         self, client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
@@ -270,15 +290,18 @@ class Connection:
         if code.value == SESSION_TAKEN_OVER and flags.is_disconnect_packet_from_server:
             ended = Ended(
                 code.value,
-                f"{self.address}: another client has the id {self._login.client_id}: is this gateway's card a copy,"
+                f"{self.address}: another gateway uses the name {self._login.client_id}: is this one's card a copy,"
                 " or do two rooms have one name?",
             )
-        early = BrokerAway(
-            f"{self.address} hung up before it let us in: does it ask for a client certificate"
-            " (broker.client_cert_file), is it an MQTT port?"
-        )
+        early = BrokerAway(f"{self.address} hung up before it let us in: {self._why_early()}")
         self._tell(fail, self._connected, early)
         self._tell(settle, self.ended, ended)
+
+    def _why_early(self) -> str:
+        ours = self.certificates.get("client")
+        if ours is not None and ours < datetime.now(UTC):
+            return f"broker.client_cert_file has expired on {ours:%Y-%m-%d}: it has to be renewed"
+        return "does it ask for a client certificate (broker.client_cert_file), is it an MQTT port?"
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
@@ -307,31 +330,15 @@ def _publish_properties(*, replayed: bool = False) -> Properties:
     return properties
 
 
-class _TlsSocket(ssl.SSLSocket):
-    """Closes when the handshake fails: paho would leave it to the garbage collector, one with each try."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
 def _tls_context(login: Login) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=login.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.sslsocket_class = _TlsSocket
-        if login.client_cert_file is not None:
-            context.load_cert_chain(login.client_cert_file, login.client_key_file)
+        return tls.context(login.ca_file, login.client_cert_file, login.client_key_file)
     except OSError as error:
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         raise BrokerRefused(
             f"a certificate cannot be used ({why}): check broker.ca_file, broker.client_cert_file and"
             " broker.client_key_file"
         ) from error
-    return context
 
 
 def _why_away(address: Address, error: OSError | UnicodeError) -> BrokerAway:
@@ -339,12 +346,13 @@ def _why_away(address: Address, error: OSError | UnicodeError) -> BrokerAway:
         return BrokerAway(f"{address.host} has no address: check the name in broker.url, and the DNS of this network")
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerAway(
-            f"{address} shows a certificate that is not trusted ({error.verify_message}):"
-            " check broker.ca_file, the name in broker.url and this machine's clock"
+            f"{address} shows a certificate that is not trusted ({error.verify_message}): {tls.cure(error)}"
         )
     if isinstance(error, ssl.SSLError) or (address.tls and isinstance(error, ConnectionResetError)):
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        return BrokerAway(f"{address} and this gateway find no common TLS ({why}): is it the TLS port?")
+        return BrokerAway(
+            f"{address} and this gateway find no common TLS ({why}): is it the TLS port, does it speak TLS 1.2?"
+        )
     if isinstance(error, ConnectionRefusedError):
         return BrokerAway(f"{address} refuses connections: is the broker running, is the port right?")
     if isinstance(error, TimeoutError):

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
+from datetime import datetime
 
+from gateway import failback
 from gateway.announcements import Announcements
 from gateway.backlog import Backlog
+from gateway.connecting import open_unless, pause
 from gateway.mqtt import (
     SUCCESS,
     UNSPECIFIED_ERROR,
@@ -38,6 +39,7 @@ from gateway.mqtt import (
     Message,
 )
 from gateway.outbox import Outbox
+from gateway.pace import QUIET_S, Pace
 from gateway.poison import Poison, is_poisons
 from gateway.refusals import Refusals, reason_of
 from gateway.replays import Replay, Replays
@@ -48,11 +50,8 @@ _log = logging.getLogger(__name__)
 # In flight at once. Waiting for each PUBACK costs 25 times the throughput; more than 100 slows paho down.
 WINDOW = 50
 
-# The first minute of an outage is worth quick tries; after it, forty rooms must not hammer a broker that starts.
-RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_LATER_S, LATER_AFTER = 0.25, 2.0, 15.0, 30
-
-# A connection that lasted so long was no failure. A broker that acknowledges nothing for so long never will.
-STEADY_S, UNANSWERED_S = 10.0, 30.0
+# A broker that acknowledges nothing for so long never will.
+UNANSWERED_S = 30.0
 
 # MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1, 3.14.2.1) that say that no other try will do better.
 _NEVER = {0x90: "topic_name_invalid", 0x95: "packet_too_large", 0x99: "payload_format_invalid"}
@@ -62,10 +61,15 @@ PACKET_OVERHEAD = 64  # fixed header, properties and packet identifier, with roo
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
-    """How the way to the broker is: connected to which, else why not; topics that are refused and why."""
+    """How the way to the broker is: connected to which, else why not; topics that are refused and why.
+
+    `rival`: another gateway of our name, in words. `certificates`: until when that of `broker` and `client` hold.
+    """
 
     connected_to: str | None = None
     trouble: str | None = "not connected yet"
+    rival: str | None = None
+    certificates: dict[str, datetime] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     delivered: int = 0
     parked: int = 0
@@ -103,6 +107,9 @@ class Publisher:
         self._answers = 0  # PUBACKs so far
         self._poison = Poison()
         self._leaving = False  # rows stay where they are
+        self._moving = False  # nothing more goes to this broker: the first is back
+        self._return: asyncio.Future[None] | None = None
+        self._pace = Pace(login.client_id)
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 
@@ -132,29 +139,34 @@ class Publisher:
     # ---- connecting ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep a connection until `stop`; failing over to the next address, with a growing, jittered delay."""
-        failures = 0
-        for address in cycle(self._addresses):
-            if self._stopping.is_set():
-                return
+        """Keep a connection until `stop`; failing over to the next address, and back to the first when it is there."""
+        turn = 0
+        while not self._stopping.is_set():
+            address = self._addresses[turn]
+            turn = (turn + 1) % len(self._addresses)
             try:
-                connection = await self._open(address)
+                connection = await open_unless(
+                    self._stopping, address, self._login, self._will, WINDOW, self._on_puback, self._inbox
+                )
             except (BrokerAway, BrokerRefused) as error:
                 if self.state.trouble != str(error):
                     _log.warning("%s", error)
                 self._change(trouble=str(error))
-                failures += 1
-                await self._pause(failures)
+                await pause(self._stopping, self._pace.failed())
                 continue
             if connection is None:
                 return
             since = asyncio.get_running_loop().time()
             ended = await self._serve(connection, address)
-            lasted = asyncio.get_running_loop().time() - since
-            failures = 0 if lasted >= STEADY_S else failures + 1  # a broker that lets us in and throws us out
+            if self._moving and ended.code == SUCCESS:
+                turn = 0
+                continue
+            lasted_s = asyncio.get_running_loop().time() - since
+            pause_s, ended = self._pace.ended(ended, lasted_s, explained=bool(self.state.blocked))
+            self._change(trouble=ended.reason, rival=self._pace.rival)
             if not self._stopping.is_set():
                 _log.warning("%s", ended.reason)
-                await self._pause(failures)
+                await pause(self._stopping, pause_s)
 
     async def stop(self, farewell: Message, grace_s: float) -> None:
         """Send what can still be sent, then the farewell state, and hang up; at most `grace_s` seconds.
@@ -162,6 +174,9 @@ class Publisher:
         A broker that does not take the farewell in time is left without a word, so that it publishes the will.
         """
         self._stopping.set()
+        if self._return is not None:
+            self._return.cancel()
+        self._moving = False
         connection = self._connection
         if connection is None:
             return
@@ -180,46 +195,45 @@ class Publisher:
         except TimeoutError:
             connection.cut()
 
-    async def _open(self, address: Address) -> Connection | None:
-        """Answer a connection, or None once `stop` was called. Raises BrokerAway, BrokerRefused."""
-        opening = asyncio.ensure_future(
-            Connection.open(address, self._login, self._will, WINDOW, self._on_puback, self._inbox)
-        )
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._stopping.is_set():
-                return await opening
-            opening.cancel()
-            await asyncio.wait({opening})
-            if not opening.cancelled() and opening.exception() is None:
-                opening.result().close()  # it was open in the same moment
-            return None
-        finally:
-            stopping.cancel()
-            opening.cancel()
-
     async def _serve(self, connection: Connection, address: Address) -> Ended:
-        _log.info("connected to %s", address)
         self._connection = connection
+        self._moving = False
         self._in_flight.clear()
         self._sent_at.clear()
         self._probes.clear()
         self._announcements.start_over()
         self._refusals.connected()
         self._backlog.start_over()
-        self._change(connected_to=str(address), trouble=None)
+        self._change(connected_to=str(address), trouble=None, certificates=connection.certificates)
         self._show_refused()
         self._pump()
-        ended = await self._watch(connection)
+        self._return = asyncio.ensure_future(self._go_back(connection, address))
+        try:
+            ended = await self._watch(connection)
+        finally:
+            self._return.cancel()
         self._connection = None
         self._note_poison(ended)
         self._change(connected_to=None, trouble=ended.reason)
         self._idle.set()
         return ended
 
+    async def _go_back(self, connection: Connection, address: Address) -> None:
+        """Leave for the first broker once it is back: with nothing in flight, and a word that we are gone from here."""
+        if address == self._addresses[0]:
+            return
+        await failback.until_it_is_back(self._addresses[0], self._login, self._pace.look_s)
+        self._moving = True
+        await self._answered()
+        # Said by us, not left to the broker: in a cluster its will might come after our next "online".
+        self._in_flight[connection.publish(self._will)] = self._will
+        await self._answered()
+        self._pace.returned()
+        connection.close()
+
     async def _watch(self, connection: Connection) -> Ended:
         """Wait for the connection's end; a broker that acknowledges nothing is left, since nothing more goes out."""
+        since = asyncio.get_running_loop().time()
         while not connection.ended.done():
             answers = self._answers
             await asyncio.wait([connection.ended], timeout=UNANSWERED_S)
@@ -227,16 +241,15 @@ class Publisher:
                 connection.cut()
                 await asyncio.wait([connection.ended])
                 return Ended(UNSPECIFIED_ERROR, f"{connection.address} acknowledges nothing: we connect anew")
+            if self.state.rival and asyncio.get_running_loop().time() - since >= QUIET_S:
+                self._pace.steady()
+                self._change(rival=None)
         return connection.ended.result()
 
-    async def _pause(self, failures: int) -> None:
-        cap = RETRY_CAP_S if failures < LATER_AFTER else RETRY_CAP_LATER_S
-        longest = min(cap, RETRY_FIRST_S * 2 ** min(failures, 10))
-        try:
-            async with asyncio.timeout(random.uniform(RETRY_FIRST_S, longest)):  # noqa: S311 - jitter
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+    async def _answered(self) -> None:
+        while self._in_flight:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def _drained(self) -> None:
         while self._connection is not None and (
@@ -251,7 +264,7 @@ class Publisher:
         """Send what there is room for; read on from disk when we are behind."""
         self._idle.set()
         connection = self._connection
-        if connection is None or connection.ended.done():
+        if connection is None or connection.ended.done() or self._moving:
             return
         while self._has_room(connection) and (message := self._announcements.take()):
             self._in_flight[connection.publish(message)] = message

@@ -119,6 +119,7 @@ def gateway_state(
     outbox_parked: int | None = None,
     outbox_file: Mapping[str, object] | None = None,
     refused: Mapping[str, str] | None = None,
+    certificates: Mapping[str, datetime] | None = None,
     account: Account | None = None,
 ) -> bytes:
     """Answer a `vitals.gateway/1`, the will too; what is not known is null.
@@ -126,6 +127,7 @@ def gateway_state(
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
     `outbox_file`: how its file is (health.py). `account` is the whole of it (account.py).
     `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
+    `certificates`: until when that of the `broker` and of the `client` hold; days are counted from `at`.
     """
     return to_bytes(
         {
@@ -147,11 +149,17 @@ def gateway_state(
                 **(outbox_file or {}),
             },
             "refused": None if refused is None else dict(refused),
+            "certificates": None if certificates is None or at is None else certificate_members(certificates, at),
             "held": None if account is None else sum(account.all.held.values()),
             "not_kept": None if account is None else account.all.not_kept,
             "account": None if account is None else account.members(),
         }
     )
+
+
+def certificate_members(certificates: Mapping[str, datetime], at: datetime) -> dict[str, object]:
+    """Answer when each ends, and the whole days until then: negative once it has."""
+    return {whose: {"not_after": utc_text(ends), "days_left": (ends - at).days} for whose, ends in certificates.items()}
 
 
 def device_state(

@@ -16,7 +16,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -43,14 +43,23 @@ class Delivery:
 
 
 class Chart:
-    """Subscribes by a persistent session (`client_id`); `topic_filter` as vitals/v1/#.
+    """Subscribes by a persistent session (`client_id`); `topic_filter` as vitals/v1/#; `protocol` 5 or 4 (3.1.1).
 
     `deliveries` are readings in order of arrival, `readings` the highest revision by id, `duplicates` each
     (id, revision) that came again, `gaps` the sequences missing by stream, `disordered` those that came after a later
     one. States and events are kept apart, and so is what could not be read.
     """
 
-    def __init__(self, host: str, port: int, topic_filter: str, *, client_id: str = "chart-stand-in") -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        topic_filter: str,
+        *,
+        client_id: str = "chart-stand-in",
+        protocol: int = 5,
+        keep_session_s: int = _KEEP_SESSION_S,
+    ) -> None:
         self.deliveries: list[Delivery] = []
         self.readings: dict[str, Payload] = {}
         self.duplicates: list[tuple[str, int]] = []
@@ -66,6 +75,8 @@ class Chart:
         self._subscribed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client_id = client_id
+        self._protocol = protocol
+        self._keep_session_s = keep_session_s
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -84,9 +95,12 @@ class Chart:
         self._loop = asyncio.get_running_loop()
         self._subscribed = False
         self._client = self._new_client()
-        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-        session.SessionExpiryInterval = _KEEP_SESSION_S
-        self._client.connect_async(*self._address, clean_start=False, properties=session)
+        if self._protocol == 5:
+            session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            session.SessionExpiryInterval = self._keep_session_s
+            self._client.connect_async(*self._address, clean_start=False, properties=session)
+        else:
+            self._client.connect_async(*self._address)
         self._client.loop_start()
         try:
             await self._until(lambda: self._subscribed, _CONNECT_S)
@@ -166,7 +180,11 @@ class Chart:
 
     def _new_client(self) -> Client:
         # A new one for each start: paho leaves two sockets open when a loop is started again.
-        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=MQTTv5)
+        client = (
+            Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=MQTTv5)
+            if self._protocol == 5
+            else Client(CallbackAPIVersion.VERSION2, self._client_id, clean_session=False, protocol=MQTTv311)
+        )
         client.reconnect_delay_set(min_delay=1, max_delay=2)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -185,7 +203,10 @@ class Chart:
     ) -> None:
         if not reason.is_failure:
             # retainAsPublished: a live state, too, shows whether it was retained.
-            client.subscribe(self._filter, options=SubscribeOptions(qos=1, retainAsPublished=True))
+            if self._protocol == 5:
+                client.subscribe(self._filter, options=SubscribeOptions(qos=1, retainAsPublished=True))
+            else:
+                client.subscribe(self._filter, qos=1)
 
     def _on_disconnect(
         self, _client: Client, _data: object, _flags: DisconnectFlags, _reason: ReasonCode, _properties: object

@@ -1,4 +1,4 @@
-"""Docs name only what is there: each test that docs/hazards.md names exists, each link of a page leads somewhere."""
+"""Docs name only what is there: each test that hazards and reliability name exists, each link leads somewhere."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in ROOT.glob("[a-z]*") for page in folder.rglob("*.md"))])
 
 
-def test_every_test_that_the_hazards_name_exists() -> None:
-    text = (ROOT / "docs" / "hazards.md").read_text()
+@pytest.mark.parametrize("page", ["hazards.md", "reliability.md"])
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
     named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
     defined = {
         name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
@@ -23,8 +24,9 @@ def test_every_test_that_the_hazards_name_exists() -> None:
     assert named <= defined, named - defined
 
 
-def test_every_file_of_tests_that_the_hazards_name_exists() -> None:
-    text = (ROOT / "docs" / "hazards.md").read_text()
+@pytest.mark.parametrize("page", ["hazards.md", "reliability.md"])
+def test_every_file_of_tests_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
     for name in re.findall(r"`((?:[a-z]+/)?test_[a-z0-9_]+\.py)`", text):
         assert (ROOT / "tests" / name).exists() or (ROOT / "tests" / "gateway" / name).exists(), name
 

@@ -369,6 +369,7 @@ def test_the_gateways_state() -> None:
         outbox_oldest_age_s=12.34567,
         outbox_parked=1,
         refused={"vitals/v1/northside/exam-3/reading": "not_authorized"},
+        certificates={"broker": AT + timedelta(days=9, hours=23), "client": MINUTE_AGO},
         account=ACCOUNT,
     )
     assert json.loads(payload) == {
@@ -385,6 +386,10 @@ def test_the_gateways_state() -> None:
         "clock": "holdover",
         "outbox": {"depth": 3, "oldest_age_s": 12.346, "parked": 1},
         "refused": {"vitals/v1/northside/exam-3/reading": "not_authorized"},
+        "certificates": {
+            "broker": {"not_after": "2026-12-02T12:05:10.412Z", "days_left": 9},
+            "client": {"not_after": "2026-11-22T13:04:10.412Z", "days_left": -1},
+        },
         "held": 1,
         "not_kept": 0,
         "account": ACCOUNT.members(),

@@ -15,13 +15,16 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway import publisher as publisher_module
-from gateway import refusals
+from gateway import pace, refusals
 from gateway.mqtt import Address, Login, Message
 from gateway.outbox import Outbox
 from gateway.publisher import Publisher, PublisherState
@@ -159,8 +162,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is offered again after a moment, and so is a broker that is away."""
     reasons = {code: (reason, 0.05) for code, (reason, _) in refusals._REASONS.items()}
     monkeypatch.setattr(refusals, "_REASONS", reasons)
-    monkeypatch.setattr(publisher_module, "RETRY_FIRST_S", 0.02)
-    monkeypatch.setattr(publisher_module, "RETRY_CAP_S", 0.1)
+    monkeypatch.setattr(pace, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(pace, "RETRY_CAP_S", 0.1)
+    monkeypatch.setattr(pace, "RIVAL_FIRST_S", 0.1)
+    monkeypatch.setattr(pace, "RETRY_CAP_LATER_S", 0.3)
 
 
 # ---- the real broker -------------------------------------------------------------------------------------------------
@@ -325,7 +330,7 @@ async def scripted() -> AsyncIterator[ScriptedBroker]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: ca, other-ca; server (for 127.0.0.1), elsewhere (for another name) and client, each .crt and .key."""
+    """A folder: ca, other-ca; server, expired, early (for 127.0.0.1), elsewhere (not for it), client."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:
@@ -336,6 +341,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         openssl("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", f"{ca}.crt", "-days", "2", "-subj", f"/CN={ca}")
     for name, alternative in (
         ("server", "IP:127.0.0.1"),
+        ("expired", "IP:127.0.0.1"),
+        ("early", "IP:127.0.0.1"),
         ("elsewhere", "DNS:elsewhere.example"),
         ("client", "DNS:exam-3"),
     ):
@@ -343,4 +350,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
         signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *signing)
+    _date(folder, "expired", -3, -1)
+    _date(folder, "early", 1, 3)
     return folder
+
+
+def _date(folder: Path, name: str, begins: int, ends: int) -> None:
+    """Sign a certificate again, valid from and to so many days from now: openssl(1) of Debian 12 has no word for it."""
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    given = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(given.issuer, given.subject, given.public_key(), given.serial_number)
+    made = made.not_valid_before(now + timedelta(days=begins)).not_valid_after(now + timedelta(days=ends))
+    for extension in given.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    (folder / f"{name}.crt").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
