@@ -11,6 +11,7 @@ from typing import TypeVar
 from drivers.contract import Notice
 from gateway import states
 from gateway.account import Account
+from gateway.claims import Claims
 from gateway.clock import Clock
 from gateway.mqtt import Message
 from gateway.outbox import Outbox
@@ -46,14 +47,24 @@ class Health:
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
         self._requests: Requests | None = None
+        self._claims: Claims | None = None
 
-    def attach(self, publisher: Publisher, standings: Mapping[str, Standing], requests: Requests | None = None) -> None:
+    def attach(
+        self,
+        publisher: Publisher,
+        standings: Mapping[str, Standing],
+        requests: Requests | None = None,
+        claims: Claims | None = None,
+    ) -> None:
         """Take the parts that are to be told of; each begins with a state."""
         self._publisher = publisher
         self._standings = standings
         self._requests = requests
+        self._claims = claims
         for device in standings:
             self.device_changed(device)
+        for topic, payload in claims.states.items() if claims is not None else ():
+            publisher.publish_state(topic, payload)
 
     @property
     def topics(self) -> list[str]:
@@ -61,6 +72,7 @@ class Health:
         return [
             states.gateway_topic(self._origin),
             *(states.device_topic(self._origin, device) for device in self._standings),
+            *(self._claims.states if self._claims is not None else ()),
         ]
 
     def farewell(self, reason: str, at: datetime | None = None) -> Message:
@@ -177,9 +189,13 @@ class Health:
             held=status.held,
             last_held_reason=status.last_held_reason,
             counts=status.counts,
+            also_claimed_by=self._also_claimed_by(device),
         )
         if self._publisher is not None:
             self._publisher.publish_state(states.device_topic(self._origin, device), payload)
+
+    def _also_claimed_by(self, device: str) -> tuple[str, ...]:
+        return () if self._claims is None else self._claims.others(device)
 
     async def look(self, then: Callable[[Account, OutboxState, dict[str, object]], _T]) -> _T:
         """Answer what `then` makes of account, outbox and status, in the one step of the loop in which they are so."""
@@ -225,7 +241,11 @@ class Health:
             },
             "account": account.members(),
             "replays": None if self._requests is None else self._requests.members(),
-            "devices": {device: _device(standing) for device, standing in self._standings.items()},
+            "claims": {"refused": None if self._claims is None else self._claims.refused},
+            "devices": {
+                device: {**_device(standing), "also_claimed_by": list(self._also_claimed_by(device))}
+                for device, standing in self._standings.items()
+            },
         }
 
 

@@ -130,6 +130,9 @@ def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
         seen = f", last heard {device['last_seen']}" if device["last_seen"] else ""
         counts = f"{device['readings']} readings, {device['held']} held"
         yield f"{name}  {device['state']}: {device['reason'] or 'well'}{seen}; {counts}"
+        if device["also_claimed_by"]:
+            others = ", ".join(device["also_claimed_by"])
+            yield f"        also in the configuration of: {others}. One of the two is wrong"
         if device["detail"]:
             yield f"        {device['detail']}"
 

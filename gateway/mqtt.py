@@ -43,6 +43,7 @@ UNSPECIFIED_ERROR = 0x80
 # messages that the loop has not looked at, no more than so many are handed over.
 PACKET_LIMIT = 64 * 1024
 INBOX_LIMIT = 20
+WATCHED_LIMIT = 1024  # bytes of a retained message that is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,21 @@ class Inbox:
 
     `take` gets its bytes, and how many came before it that were thrown away because too many came. What is retained is
     nobody's request of now, and ignored. `refused` hears why the broker does not let us subscribe, None when it does.
+    `watch`: beside it, what is retained under other topics.
     """
 
     topic: str
     take: Callable[[bytes, int], None]
+    refused: Callable[[str | None], None]
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Retained messages that are looked at: topic filters; `take` hears (topic, bytes), `refused` as an Inbox's."""
+
+    filters: tuple[str, ...]
+    take: Callable[[str, bytes], None]
     refused: Callable[[str | None], None]
 
 
@@ -254,17 +266,25 @@ class Connection:
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
         if self._inbox is not None:
             options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
-            client.subscribe(self._inbox.topic, options=options)
+            watched = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=0)
+            filters = () if self._inbox.watch is None else self._inbox.watch.filters
+            client.subscribe([(self._inbox.topic, options), *((topic, watched) for topic in filters)])
         self._tell(settle, self._connected, None)
 
     def _on_subscribe(
         self, _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        refusals = [code.getName() for code in codes if code.is_failure]
+        refusals = [code.getName() if code.is_failure else None for code in codes]  # in the order of the topics
         if self._inbox is not None:
-            self._tell(self._inbox.refused, refusals[0] if refusals else None)
+            self._tell(self._inbox.refused, refusals[0])
+            if self._inbox.watch is not None and len(refusals) > 1:
+                self._tell(self._inbox.watch.refused, next(filter(None, refusals[1:]), None))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        if self._inbox is not None and message.topic != self._inbox.topic:
+            if self._inbox.watch is not None and len(message.payload) <= WATCHED_LIMIT:
+                self._tell(self._inbox.watch.take, message.topic, bytes(message.payload))
+            return
         if message.retain:
             return
         if self._handed_over - self._heard >= INBOX_LIMIT:

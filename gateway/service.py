@@ -23,6 +23,7 @@ from drivers import registry
 from gateway import states, systemd
 from gateway.account import Fate
 from gateway.catalogue import load_ranges
+from gateway.claims import Claims
 from gateway.clock import MOVED_S, Clock
 from gateway.config import read_password, with_consent
 from gateway.control import Control, Converse, Dialog
@@ -87,6 +88,7 @@ class Service:
         self._outbox.clock_is_right = lambda: self._clock.quality is not ClockQuality.UNSYNCED
         self._health = Health(origin, settings.config_hash, self._clock, self._outbox)
         broker = settings.broker
+        self._claims = Claims(origin, settings.devices, self._health.device_changed)
         self._publisher = Publisher(
             [Address(url.host, url.port, url.tls) for url in broker.urls],
             Login(
@@ -105,6 +107,7 @@ class Service:
                 states.replay_request_topic(origin),
                 lambda payload, thrown_away: self._requests.take(payload, thrown_away),
                 lambda refused: self._requests.listening(refused),
+                self._claims.watch,
             ),
         )
         zone = ZoneInfo(settings.timezone)
@@ -135,7 +138,7 @@ class Service:
         with suppress(DatabaseError):  # the outbox shows its own trouble; reading does not wait for it
             await self._remember()
         standings = {id_: s.standing for id_, s in self._supervisors.items()}
-        self._health.attach(self._publisher, standings, self._requests)
+        self._health.attach(self._publisher, standings, self._requests, self._claims)
         with suppress(DatabaseError):
             await self._clear_what_is_gone()
         await self._control.start()

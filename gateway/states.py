@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -178,8 +178,12 @@ def device_state(
     held: int = 0,
     last_held_reason: str | None = None,
     counts: Counts | None = None,
+    also_claimed_by: Sequence[str] = (),
 ) -> bytes:
-    """Answer a `vitals.device/1`. `reason` is a code, `detail` says what to do; `battery` is in per cent."""
+    """Answer a `vitals.device/1`. `reason` is a code, `detail` says what to do; `battery` is in per cent.
+
+    `also_claimed_by`: other rooms that have this device in their configuration.
+    """
     counts = counts if counts is not None else Counts()
     identity = identity if identity is not None else Identity()
     return to_bytes(
@@ -204,6 +208,7 @@ def device_state(
             "held": held,
             "last_held_reason": last_held_reason,
             "counts": counts.members(),
+            "also_claimed_by": list(also_claimed_by),
             "at": utc_text(at),
         }
     )

@@ -472,6 +472,7 @@ def test_a_devices_state() -> None:
             "committing": 0,
             "not_kept": 0,
         },
+        "also_claimed_by": [],
         "at": "2026-11-22T13:05:10.412Z",
     }
 

@@ -34,6 +34,7 @@ class Gateway:
     environment: dict[str, str] = field(default_factory=dict)  # more than our own
     outbox_more: str = ""
     more: str = ""  # lines of the YAML
+    room: str = "exam-3"
 
     @property
     def outbox(self) -> Path:
@@ -46,7 +47,7 @@ class Gateway:
         config = self.folder / "gateway.yaml"
         lines = [
             "site: northside",
-            "room: exam-3",
+            f"room: {self.room}",
             "timezone: America/Chicago",
             f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
             f"outbox: {{path: outbox.db{self.outbox_more}}}",

@@ -1,0 +1,74 @@
+"""What others publish under the claims is believed only as far as a room's name goes."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.catalogue import load_model
+from gateway.claims import ROOMS_LIMIT, Claims
+from gateway.payload import Origin
+from gateway.settings import Device
+
+ORIGIN = Origin("northside", "exam-3", "0.1.0", UUID(int=1))
+BASE = "vitals/v1/northside/claim/c81e8e000001"
+
+
+def claims(changed: list[str]) -> Claims:
+    cuff, scale = load_model("and-ua-651ble"), load_model("and-standard-scale")
+    devices = [
+        Device("cuff", "and-ua-651ble", cuff, cuff.line, address="C8:1E:8E:00:00:01"),
+        Device("scale", "and-standard-scale", scale, scale.line, port="/dev/ttyS0"),
+    ]
+    return Claims(ORIGIN, devices, changed.append)
+
+
+def test_a_claim_is_made_of_each_radio_address_and_of_no_port() -> None:
+    made = claims([])
+    ((topic, payload),) = made.states.items()
+    assert topic == f"{BASE}/exam-3"
+    assert json.loads(payload)["device"] == {"id": "cuff", "model": "and-ua-651ble", "hardware": "C8:1E:8E:00:00:01"}
+    assert made.watch is not None
+    assert made.watch.filters == (f"{BASE}/+",)
+
+
+def test_another_rooms_claim_is_told_once_and_taken_back() -> None:
+    changed: list[str] = []
+    made = claims(changed)
+    assert made.watch is not None
+    for payload in (b"{}", b"{}", b"anything"):
+        made.watch.take(f"{BASE}/exam-4", payload)
+    assert (made.others("cuff"), changed) == (("exam-4",), ["cuff"])
+    made.watch.take(f"{BASE}/exam-3", b"{}")
+    assert made.others("cuff") == ("exam-4",), "our own is none"
+    made.watch.take(f"{BASE}/exam-4", b"")
+    assert (made.others("cuff"), changed) == ((), ["cuff", "cuff"])
+
+
+@pytest.mark.parametrize("room", ["", "exam 4", "exam-4/more", "../exam", "x" * 65, "\x1b[31mexam", "+"])
+def test_what_is_no_rooms_name_is_nobody(room: str) -> None:
+    made = claims([])
+    assert made.watch is not None
+    made.watch.take(f"{BASE}/{room}", b"{}")
+    assert made.others("cuff") == ()
+
+
+@given(st.lists(st.tuples(st.text(max_size=80), st.binary(max_size=4)), max_size=30))
+def test_any_topic_is_survived(said: list[tuple[str, bytes]]) -> None:
+    made = claims([])
+    assert made.watch is not None
+    for topic, payload in said:
+        made.watch.take(topic, payload)
+        made.watch.take(f"{BASE}/{topic}", payload)
+
+
+def test_rooms_without_end_are_bounded() -> None:
+    made = claims([])
+    assert made.watch is not None
+    for number in range(1000):
+        made.watch.take(f"{BASE}/room-{number}", b"{}")
+    assert len(made.others("cuff")) == ROOMS_LIMIT
