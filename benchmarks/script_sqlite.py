@@ -1,8 +1,12 @@
 """What a careful technician would write: each line is committed before it is sent, and deleted at its PUBACK.
 
 usage: script_sqlite.py DATABASE BROKER_PORT SERIAL_PORT...
+
+A connection for each thread, as sqlite3 asks for. With ONE_CONNECTION=1 in the environment all share one, which spares
+them the waiting for each other's lock.
 """
 
+import os
 import sqlite3
 import sys
 import threading
@@ -13,27 +17,44 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-db = sqlite3.connect(sys.argv[1], check_same_thread=False, isolation_level=None)
-db.execute("PRAGMA journal_mode = WAL")
-db.execute("PRAGMA synchronous = FULL")
-db.execute("CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY, topic TEXT, line BLOB)")
-using_db = threading.Lock()
-rows_sent: dict[int, int] = {}  # row by message id
+ONE_CONNECTION = os.environ.get("ONE_CONNECTION") == "1"
+
+own = threading.local()
+sent_rows: dict[int, int] = {}  # row by message id
 sent = threading.Condition()
+
+
+def connect() -> sqlite3.Connection:
+    db = sqlite3.connect(sys.argv[1], isolation_level=None, check_same_thread=False, timeout=60)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+shared, in_use = connect(), threading.Lock()
+shared.execute("CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY, topic TEXT, line BLOB)")
+
+
+def execute(statement: str, values: tuple[object, ...]) -> int:
+    if ONE_CONNECTION:
+        with in_use:
+            return shared.execute(statement, values).lastrowid or 0
+    if not hasattr(own, "db"):
+        own.db = connect()
+    return int(own.db.execute(statement, values).lastrowid or 0)
 
 
 def on_publish(_client: mqtt.Client, _data: object, mid: int, _code: ReasonCode, _properties: Properties) -> None:
     with sent:
-        sent.wait_for(lambda: mid in rows_sent, 1.0)  # the PUBACK may be faster than publish() returns
-        row = rows_sent.pop(mid, None)
-    with using_db:
-        db.execute("DELETE FROM queue WHERE id = ?", (row,))
+        sent.wait_for(lambda: mid in sent_rows, 1.0)  # the PUBACK may be faster than publish() returns
+        row = sent_rows.pop(mid, None)
+    execute("DELETE FROM queue WHERE id = ?", (row,))
 
 
 def publish(row: int, topic: str, line: bytes) -> None:
     mid = client.publish(topic, line, qos=1).mid
     with sent:
-        rows_sent[mid] = row
+        sent_rows[mid] = row
         sent.notify_all()
 
 
@@ -43,16 +64,14 @@ def read(number: int, path: str) -> None:
     while True:
         line = port.readline()
         if line:
-            with using_db:
-                row = db.execute("INSERT INTO queue (topic, line) VALUES (?, ?)", (topic, line)).lastrowid
-            publish(row or 0, topic, line)
+            publish(execute("INSERT INTO queue (topic, line) VALUES (?, ?)", (topic, line)), topic, line)
 
 
 client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
 client.on_publish = on_publish
 client.connect("127.0.0.1", int(sys.argv[2]))
 client.loop_start()
-for left in db.execute("SELECT id, topic, line FROM queue ORDER BY id").fetchall():
+for left in shared.execute("SELECT id, topic, line FROM queue ORDER BY id").fetchall():
     publish(*left)
 for number, path in enumerate(sys.argv[3:-1]):
     threading.Thread(target=read, args=(number, path), daemon=True).start()
