@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from benchmarks import cuff, decode, drain, floor, goals, growth, latency, rate, recovery, start
+from benchmarks import cuff, decode, drain, flame, floor, goals, growth, latency, rate, recovery, start
 from benchmarks.contenders import Contender, ourselves, script, script_with_queue
 from benchmarks.node_red import node_red
 from benchmarks.stage import Size, Stage, set_up
@@ -29,8 +29,9 @@ MEASUREMENTS: dict[str, Callable[[Stage], Awaitable[goals.Facts]]] = {
     "growth": growth.main,
     "decode": decode.main,
     "cuff": cuff.main,
+    "flame": flame.main,
 }
-WITHOUT_CONTENDERS = {"floor", "drain", "growth", "decode", "cuff"}
+WITHOUT_CONTENDERS = {"floor", "drain", "growth", "decode", "cuff", "flame"}
 QUICK = Size(runs=1, part=0.01)
 
 

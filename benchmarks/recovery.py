@@ -24,7 +24,7 @@ from simulators.broker import own_broker
 READINGS = 100
 EACH_S = 0.05
 AWAY_S = 6.0
-PATIENCE_S = 30.0
+PATIENCE_S = 15.0
 TRIES = 3  # for each run: when the broker comes back within a contender's pause is chance
 
 
