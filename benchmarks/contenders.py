@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.frames import MODEL
 
 SCRIPT, SQLITE, NODE_RED, OURS = "script", "script with SQLite queue", "Node-RED", "vitals-gateway"
+SQLITE_ONE = f"{SQLITE}, one connection"
 
 Command = Callable[[Path, int, Sequence[Path]], list[str]]
 
@@ -43,12 +44,13 @@ def script() -> Contender:
     )
 
 
-def script_with_queue() -> Contender:
+def script_with_queue(*, one_connection: bool = False) -> Contender:
     """Answer the same with a SQLite queue: a commit a reading, another for its PUBACK."""
     return Contender(
-        SQLITE,
+        SQLITE_ONE if one_connection else SQLITE,
         keeps=True,
         command=lambda folder, broker, ports: [
+            *(["env", "ONE_CONNECTION=1"] if one_connection else []),
             sys.executable,
             str(Path(__file__).with_name("script_sqlite.py")),
             str(folder / "queue.db"),

@@ -10,7 +10,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
-from benchmarks.contenders import OURS, SQLITE, Contender
+from benchmarks.contenders import OURS, SQLITE, Contender, script_with_queue
 from benchmarks.goals import Facts
 from benchmarks.stage import QUIET_S, Running, Stage, perform
 from benchmarks.tables import show, spread
@@ -49,32 +49,35 @@ async def main(stage: Stage) -> Facts:
     """Measure and print."""
     facts: Facts = {}
     for devices in DEVICES:
-        count = {
-            contender.name: contender.burst if devices == 1 else min(contender.burst, SEVERAL)
+        counts = {
+            contender: contender.burst if devices == 1 else min(contender.burst, SEVERAL)
             for contender in stage.contenders
         }
+        if devices == 1:
+            stronger = script_with_queue(one_connection=True)
+            counts[stronger] = stronger.burst
         title = f"Sustained rate, {devices} device" + ("s" if devices > 1 else "")
-        bursts = await _measure(stage, title, count, devices=devices)
+        bursts = await _measure(stage, title, counts, devices=devices)
         if devices == 1:
             facts |= {f"readings/s | {name}": _per_s(found) for name, found in bursts.items()}
         for name, found in bursts.items():
             label = "1 device" if devices == 1 else f"{devices} devices"
             facts[f"CPU µs, {label} | {name}"] = statistics.median(one.cpu_us for one in found)
-    slow = {c.name: c.burst_slow_disk for c in stage.contenders if c.burst_slow_disk}
+    slow = {c: c.burst_slow_disk for c in stage.contenders if c.burst_slow_disk}
     bursts = await _measure(stage, "Sustained rate, 1 device, every fsync 10 ms slower", slow, slow_disk=True)
     return facts | {f"readings/s, slow disk | {name}": _per_s(found) for name, found in bursts.items()}
 
 
 async def _measure(
-    stage: Stage, title: str, counts: dict[str, int], *, devices: int = 1, slow_disk: bool = False
+    stage: Stage, title: str, counts: dict[Contender, int], *, devices: int = 1, slow_disk: bool = False
 ) -> dict[str, list[Burst]]:
     found = defaultdict[str, list[Burst]](list)
     for _ in range(stage.size.runs):
-        for name, count in counts.items():
-            async with perform(stage, stage.contender(name), devices=devices, slow_disk=slow_disk) as running:
+        for contender, count in counts.items():
+            async with perform(stage, contender, devices=devices, slow_disk=slow_disk) as running:
                 await running.listens()
-                found[name].append(await burst(running, stage.size.count(count)))
-    rows = [_row(stage, stage.contender(name), counts[name], bursts) for name, bursts in found.items()]
+                found[contender.name].append(await burst(running, stage.size.count(count)))
+    rows = [_row(stage, contender, count, found[contender.name]) for contender, count in counts.items()]
     if {OURS, SQLITE} <= set(found):
         ratio = _per_s(found[OURS]) / _per_s(found[SQLITE])
         rows.append((f"{OURS} : {SQLITE}", "", "", f"{ratio:.1f} ×", "", "", "", ""))

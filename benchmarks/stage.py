@@ -30,6 +30,7 @@ START_S = 60.0
 QUIET_S = 20.0  # nothing more comes when nothing has come for so long
 
 _AGAIN_S = 0.02
+_THROUGH_S = 0.5
 _FULL_S = 0.0005
 _PIECE = 4000  # bytes handed to a pty at once
 
@@ -100,13 +101,23 @@ class Running:
         return first[number] - written if number in first else None
 
     async def listens(self) -> float:
-        """Say frames to each port until one of each has arrived; answer when the first of all did (monotonic)."""
-        ends = time.monotonic() + START_S
+        """Say frames to each port until one of each has arrived; answer when the first of all did (monotonic).
+
+        What was said is through when this answers: a slow contender may not be done with it when its first one arrives.
+        """
+        ends, subscriber = time.monotonic() + START_S, self.stage.subscriber
         for port in self.ports:
-            while await self.say(port, _AGAIN_S) is None:
+            said: list[int] = []
+            while not any(number in subscriber.first for number in said):
                 if self.process.poll() is not None or time.monotonic() > ends:
                     raise RuntimeError(f"{self.process.args!r} does not send: {self._log()}")
-        return min(self.stage.subscriber.first.values())
+                said.append(next(self.stage.numbers))
+                port.write(frame(said[-1]))
+                await subscriber.has(len(subscriber.first) + 1, _AGAIN_S)
+        first = min(subscriber.first.values())
+        while await subscriber.has(len(subscriber.first) + 1, _THROUGH_S):
+            pass
+        return first
 
     async def burst(self, count: int) -> tuple[list[int], float]:
         """Write frames as fast as they are taken, alike to each port; answer their numbers and when that began."""
@@ -151,6 +162,7 @@ async def perform(
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=stage.folder))
     if prepared is not None:
         shutil.copytree(prepared, folder, dirs_exist_ok=True)
+        os.sync()  # else a contender's first fsync pays for the copy
     ports = [PtyPort() for _ in range(devices)]
     command = contender.command(folder, stage.broker.port, [port.path for port in ports])
     stage.subscriber.forget()
