@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from benchmarks.goals import Facts
+from benchmarks.stage import Stage
+from benchmarks.tables import show, spread
 from gateway.clock import Clock
 from gateway.config import load
 from gateway.service import Service
@@ -30,6 +32,7 @@ from simulators.chart import Chart
 from simulators.ports.room import Room
 
 MEASUREMENTS = 40
+MEASUREMENTS_QUICK = 3
 PATIENCE_S = 30.0
 ADDRESS = "C8:1E:8E:00:00:01"
 STEPS = ("connected", "confirmed", "committed", "PUBACK")
@@ -90,8 +93,9 @@ async def watch_puback(service: TimedService, before: int) -> None:
     service.journal.seen.note("PUBACK")
 
 
-async def main() -> None:
+async def main(stage: Stage) -> Facts:
     """Measure and print."""
+    measurements = MEASUREMENTS if stage.size.part == 1.0 else MEASUREMENTS_QUICK
     with tempfile.TemporaryDirectory() as name:
         async with own_broker() as broker, Chart(broker.host, broker.port, "vitals/v1/#"), Room() as room:
             with _environment(room):
@@ -101,16 +105,16 @@ async def main() -> None:
                     service = await _service(Path(name), broker.port, journal)
                     stop = asyncio.Event()
                     serving = asyncio.create_task(service.run(stop))
-                    first, others = await _measure(service, cuff, journal)
+                    first, others = await _measure(service, cuff, journal, measurements)
                     stop.set()
                     await serving
-    print(
-        f"\nmedian (highest) of {MEASUREMENTS} measurements of a bonded UA-651BLE, in ms since its advertising began\n"
+    show(
+        "A cuff's measurement, step by step",
+        ("ms", *STEPS, "confirmed to committed"),
+        [("first, which bonds", *_row([first])), ("then", *_row(others))],
+        f"{measurements} measurements of a bonded UA-651BLE, in ms since its advertising began.",
     )
-    print("| | " + " | ".join(STEPS) + " | confirmed to committed |")
-    print("|---|" + "--:|" * (len(STEPS) + 1))
-    print(f"| first, which bonds | {_row([first])} |")
-    print(f"| then | {_row(others)} |")
+    return {}
 
 
 async def _service(folder: Path, broker_port: int, journal: Journal) -> TimedService:
@@ -135,9 +139,11 @@ devices: [{{id: cuff, model: and-ua-651ble, address: "{ADDRESS}"}}]
     return service
 
 
-async def _measure(service: TimedService, cuff: AndUa651ble, journal: Journal) -> tuple[list[float], list[list[float]]]:
+async def _measure(
+    service: TimedService, cuff: AndUa651ble, journal: Journal, measurements: int
+) -> tuple[list[float], list[list[float]]]:
     measured = []
-    for number in range(MEASUREMENTS + 1):
+    for number in range(measurements + 1):
         while cuff.peripheral.connection is not None or not service.listens:  # noqa: ASYNC110 - two parts, no Event
             await asyncio.sleep(0.01)
         await asyncio.sleep(1.1)  # the cuff's rest, and another second in its stamp
@@ -152,9 +158,8 @@ async def _measure(service: TimedService, cuff: AndUa651ble, journal: Journal) -
     return measured[0], measured[1:]
 
 
-def _row(measured: Sequence[Sequence[float]]) -> str:
-    columns = list(zip(*measured, strict=True))
-    return " | ".join(f"{statistics.median(column):.1f} ({max(column):.1f})" for column in columns)
+def _row(measured: Sequence[Sequence[float]]) -> list[str]:
+    return [spread(column) for column in zip(*measured, strict=True)]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from drivers.models import DeviceModel, MeasuringRange
 from gateway.normalize import display_step
@@ -97,10 +98,13 @@ def _single_marks(vital: Vital, flags: Sequence[str], rules: Rules) -> list[_Mar
     return marks
 
 
+_limit = lru_cache(maxsize=256)(Fraction)  # the same few limits with every reading
+
+
 def _outside(value: Fraction, band: Band | MeasuringRange) -> str | None:
-    if value < Fraction(band.low):
+    if value < _limit(band.low):
         return "below"
-    return "above" if value > Fraction(band.high) else None
+    return "above" if value > _limit(band.high) else None
 
 
 def _outside_model(vital: Vital, exact: Fraction, ranges: Sequence[MeasuringRange]) -> str | None:

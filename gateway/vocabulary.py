@@ -147,6 +147,8 @@ def goes_to_event_topic(notice_code: str) -> bool:
 def to_canonical(value: Decimal | Fraction, unit: str) -> Fraction:
     """Convert exactly to the canonical unit of `unit`'s dimension. `value` is finite, `unit` stands in UNITS."""
     conversion = UNITS[unit]
+    if unit == conversion.canonical:
+        return Fraction(value)
     return Fraction(value) * conversion.factor + conversion.offset
 
 

@@ -1,0 +1,92 @@
+"""Where the time goes: py-spy looks 200 times a second, in a burst, which thread of `vitals-gateway run` has the GIL.
+
+The GIL, since that is what the three threads share and wait for. Prints the functions that were at work most often: the
+top of a flame graph, as text. py-spy is no part of the development environment: `pip install py-spy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.contenders import OURS
+from benchmarks.goals import Facts
+from benchmarks.rate import burst
+from benchmarks.stage import Stage, perform
+from benchmarks.tables import show
+
+READINGS = 50_000
+TIMES_A_SECOND = 200
+ATTACH_S = 2.0
+ROWS = 25
+
+
+async def main(stage: Stage) -> Facts:
+    """Measure and print."""
+    spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    if spy is None:
+        print("\nNo flame graph: pip install py-spy")
+        return {}
+    found = stage.folder / "stacks"
+    async with perform(stage, stage.contender(OURS)) as running:
+        await running.listens()
+        command = [
+            spy,
+            "record",
+            "--pid",
+            str(running.process.pid),
+            "--rate",
+            str(TIMES_A_SECOND),
+            "--threads",
+            "--gil",
+        ]
+        recording = subprocess.Popen(  # noqa: ASYNC220 - it works while we do
+            [*command, "--format", "raw", "--duration", "3600", "--output", str(found)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        await asyncio.sleep(ATTACH_S)
+        await burst(running, stage.size.count(READINGS))
+        recording.send_signal(signal.SIGINT)
+        await asyncio.to_thread(recording.wait)
+    if not found.exists():
+        print("\nNo flame graph: py-spy may not look at other processes here (ptrace)")
+        return {}
+    _tell(found.read_text().splitlines())
+    return {}
+
+
+def _tell(stacks: list[str]) -> None:
+    """Print, by function, how often it was at work itself, and how often it or what it called."""
+    itself, within, threads, whole = Counter[str](), Counter[str](), Counter[str](), 0
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.rpartition(":")[0] + ")" for frame in stack.split(";")[1:] if ":" in frame]
+        if not frames:
+            continue
+        whole += int(count)
+        threads[_room(frames)] += int(count)
+        itself[frames[-1]] += int(count)
+        within.update(dict.fromkeys(frames, int(count)))
+    note = ", ".join(f"{name} {count / whole:.0%}" for name, count in threads.most_common())
+    show(
+        "Where the interpreter's time goes in a burst",
+        ("function", "itself", "with what it calls"),
+        [
+            (f"`{name}`", f"{count / whole:.1%}", f"{within[name] / whole:.1%}")
+            for name, count in itself.most_common(ROWS)
+        ],
+        f"Threads: {note}.",
+    )
+
+
+def _room(frames: list[str]) -> str:
+    """Answer whose thread a stack is of."""
+    whole = " ".join(frames)
+    words = {"gateway/outbox.py": "outbox", "paho/mqtt": "paho", "run_forever": "loop"}
+    return next((name for word, name in words.items() if word in whole), "other")
