@@ -29,6 +29,7 @@ class LinkFault(StrEnum):
     BOND_LOST = "bond_lost"
     DEVICE_REFUSED = "device_refused"
     NOT_THIS_MODEL = "not_this_model"
+    CONSENT_REFUSED = "consent_refused"
 
 
 class LinkError(Exception):

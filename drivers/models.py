@@ -52,7 +52,7 @@ SensorNotice = Literal[
 ]
 
 # What is said to a Bluetooth device, in order (drivers/ble/session.py).
-SessionStep = Literal["bond", "information", "battery", "site", "read_clock", "set_clock", "subscribe"]
+SessionStep = Literal["bond", "information", "battery", "site", "read_clock", "set_clock", "consent", "subscribe"]
 
 Evidence = Literal["manual", "capture", "independent-test", "derived", "hardware"]
 
@@ -129,27 +129,68 @@ class Polling:
 
 
 @dataclass(frozen=True, slots=True)
+class Consent:
+    """A slot of a scale's memory and the code that opens it. The code is never shown."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    user: int
+    code: int = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.user not in range(255) or self.code not in range(10_000):
+            raise ValueError("user is a number from 0 to 254, the consent code one from 0 to 9999")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceClock:
+    """How a Bluetooth device's clock is read and set.
+
+    `told`: it is heard rather than read, in the first notification that it makes of it, and takes a setting only then.
+    `off_by_s`: by how much it must be off to be set; it refuses what is less.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    told: bool = False
+    off_by_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.off_by_s < 0:
+            raise ValueError("off_by_s must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """How a Bluetooth device is spoken to: `steps` in order, and how long it may then be silent before we hang up.
 
     `silence_s` counts from the last record, or from subscribing. Most devices hang up by themselves, and sooner.
+    `clock`: how its clock is read and set. `pause_s`: how long nothing is said to it before its records are subscribed
+    to.
+    `consent`: what the step of that name says where all devices of this model want the same; else the site says it.
     `records`: the characteristics to subscribe to, where its driver knows several; left out, all of them. A stream or
     records, never both: one finger would be two readings (docs/decisions/0015).
+    `rest_s`: how long it is left alone after a session, where a second is too little: one that keeps its records and
+    goes on advertising would be read again and again, which empties its battery.
     """
 
     __pydantic_config__: ClassVar = _STRICT
 
     steps: tuple[SessionStep, ...] = ("information", "battery", "subscribe")
     silence_s: float = 20.0
+    clock: DeviceClock = field(default_factory=DeviceClock)
+    pause_s: float = 0.0
+    consent: Consent | None = None
     records: tuple[str, ...] = ()
+    rest_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps[-1:] != ("subscribe",) or len(set(self.steps)) != len(self.steps):
             raise ValueError("steps stand there once each, and subscribe comes last")
         if "set_clock" in self.steps and "read_clock" not in self.steps[: self.steps.index("set_clock")]:
             raise ValueError("read_clock stands before set_clock: what the clock showed is evidence")
-        if self.silence_s <= 0:
-            raise ValueError("silence_s must be more than 0")
+        if self.silence_s <= 0 or min(self.rest_s, self.pause_s) < 0:
+            raise ValueError("silence_s must be more than 0, rest_s and pause_s not less")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +205,41 @@ class MeasuringRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Eeprom:
+    """Where in the memory of an Omron cuff what stands, and how it is reached (drivers/ble/omron_eeprom.py).
+
+    `words`: the order of the two bytes in its words. `record_bytes`: the length of a slot. `summed`: a record ends in
+    its check sum. `users`: the address of each user's first slot, of `slots` each. `index`: where it says which slot
+    is written next, `clock`: where its clock stands. `channels`: over how many characteristics a frame is spread.
+    `unlock`: what it wants to hear first.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    words: Literal["little", "big"] = "little"
+    record_bytes: Literal[14, 16] = 14
+    summed: bool = False
+    users: tuple[int, ...] = ()
+    slots: int = 0
+    index: int = 0
+    clock: int = 0
+    channels: Literal[1, 4] = 1
+    unlock: Literal["none", "token", "key"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Quirks:
     """Where a model departs from its protocol.
 
     `bmi_check: false`: its BMI need not follow from weight and height. `trust_height: false`: what it sends as
     height may be garbage, so height and BMI are left out. `unit`: what a frame is in that does not say it (UCUM);
-    where the row says `unit: pinned`, the gateway's YAML says it.
+    where the row says `unit: pinned`, the gateway's YAML says it. `pressure_record`: how 2A35 is laid out; `beurer`:
+    a user always, whatever the flags say, pulse and status big-endian, and a mean pressure of 0 for none. `eeprom`: the
+    memory of an Omron cuff. Of Bluetooth scales: `kg_step`, `lb_step`: what one count of a mass is worth; null: no
+    source tells, and a weight in that unit is refused. `below_zero_bit`: bit 4 of a weight says that less than nothing
+    is on the scale. `composition_unread`: its body composition is laid out otherwise than its flags say, and is told
+    but not read. `user_profile`: height, BMI and body fat are worked out from the person in the scale's memory, whoever
+    stands on it.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -177,6 +247,13 @@ class Quirks:
     bmi_check: bool = True
     trust_height: bool = True
     unit: str | None = None
+    pressure_record: Literal["standard", "beurer"] = "standard"
+    eeprom: Eeprom = field(default_factory=Eeprom)
+    kg_step: Decimal | None = Decimal("0.005")
+    lb_step: Decimal | None = Decimal("0.01")
+    below_zero_bit: bool = False
+    composition_unread: bool = False
+    user_profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +263,11 @@ class DeviceModel:
     `evidence` and `sources`: on what the row rests. `steps`: the display's step by kind and unit; where it is
     not known the digits that arrive tell it. `unit`: whether a frame says its unit (`sent`) or the site must
     (`pinned`). `memory`: whether the device may send what was not measured just now: `none`; `unfenced`, without a word
-    of when; `stamped`, with the time of its own clock. A stamped record is live if it is at most `live_window_s` old
-    when it arrives. `pairing`: how a person brings it into pairing mode. `notes`: what IT or an MA should know, traps
-    included.
+    of when; `stamped`, with the time of its own clock; `kept`, likewise, and each record stays in its memory and is
+    read again at the next connection. A stamped record is live if it is at most `live_window_s` old when it arrives.
+    `broadcast`: it is only heard, and says its last measurement on; live is what was heard to settle, without a silence
+    of more than `live_window_s` (drivers/broadcasts.py). `pairing`: how a person brings it into pairing mode. `notes`:
+    what IT or an MA should know, traps included.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -207,7 +286,7 @@ class DeviceModel:
     unit: Literal["sent", "pinned"] = "sent"
     ranges: Mapping[str, tuple[MeasuringRange, ...]] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
-    memory: Literal["none", "unfenced", "stamped"] = "none"
+    memory: Literal["none", "unfenced", "stamped", "kept", "broadcast"] = "none"
     live_window_s: float = 120.0
     session: Session = field(default_factory=Session)
     quirks: Quirks = field(default_factory=Quirks)

@@ -2,7 +2,7 @@
 
 An oximeter says what it sees once a second or every two, for as long as a finger is in the sensor; a heart rate strap
 does the same for as long as it is worn. The chart wants one reading for one finger. `SpotCheck` does it for a driver of
-a serial line. A Bluetooth session (gateway/ble_supervisor.py) asks `SpotChecks` itself; its end is a break, too.
+a serial line. A Bluetooth session (gateway/ble_session.py) asks `SpotChecks` itself; its end is a break, too.
 
 Laws:
 
@@ -11,7 +11,9 @@ Laws:
 2. Its flags are those of all of them: one that moved makes the reading a doubtful one.
 3. Then there is quiet until a break: silence of `silence_s`, or a notice that the model's data names as one (sensor
    off, pulse search). What came before a break never counts with what comes after.
-4. One event in, one event out: the frames before the one that was told are notices `settling`, those after it `repeat`,
+4. A frame that says itself that the sensor is on nobody (flag `no_contact`) is no frame of a reading, whatever number
+   it carries: it is the notice `sensor_off`, and a break.
+5. One event in, one event out: the frames before the one that was told are notices `settling`, those after it `repeat`,
    those that led to nothing `unsettled`.
 """
 
@@ -24,6 +26,9 @@ from decimal import Decimal
 from drivers import models
 from drivers.contract import Driver, Event, Notice, Sample, Step
 
+NO_CONTACT = "no_contact"  # of a Sample whose number nobody wears the sensor for
+
+_OFF = Notice("sensor_off", "it has no contact with the skin")
 _SETTLING = Notice("settling", "a frame that the next ones confirmed")
 _REPEAT = Notice("repeat", "the reading of this finger was told already")
 _UNSETTLED = Notice("unsettled", "a frame that the next ones did not confirm")
@@ -59,7 +64,7 @@ class SpotChecks:
     def take(self, event: Event) -> list[Event]:
         """Answer what is told of this event, and of those that waited for it."""
         if isinstance(event, Sample):
-            return self._take(event)
+            return [*self.end(), _OFF] if NO_CONTACT in event.flags else self._take(event)
         if isinstance(event, Notice) and event.code in self._rule.breaks:
             return [*self.end(), event]
         return [event]

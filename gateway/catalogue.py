@@ -73,7 +73,7 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
     report.read()
     row = report.validated(shape)
     if isinstance(row, DeviceModel):
-        drivers = registry.serial_names() if row.link == "serial" else registry.ble_names()
+        drivers = registry.serial_names() if row.link == "serial" else registry.ble_names() + registry.vendor_names()
         if row.driver not in drivers:
             report.error(("driver",), not_allowed(row.driver, drivers))
         elif row.link == "ble":
@@ -87,6 +87,8 @@ def _load(file: Path, shape: type[_Row]) -> _Row:
 
 def _check_records(report: Report, row: DeviceModel) -> None:
     """What a session takes is one thing: measurements as they are made, or records that were kept."""
+    if registry.is_only_heard(row.driver) != (row.memory == "broadcast"):
+        report.error(("memory",), "is broadcast for a driver that reads advertisements alone, and for no other")
     known, streams = registry.records(row.driver), set(registry.streams(row.driver))
     taken = row.session.records or known
     for characteristic in taken:

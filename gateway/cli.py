@@ -29,10 +29,9 @@ A serial device prints the path of its port, for `port:` in the YAML:
 A Bluetooth device prints the environment for the gateway's process, then its address and name. It is on a simulated
 air, which ends with it; with --dongle it is on a real one, and there is no environment to print.
   --set systolic=, diastolic=, pulse_rate= (mmHg, /min); body_temperature= (degrees Celsius);
-        oxygen_saturation= (percent); heart_rate=
+        oxygen_saturation= (percent); heart_rate=; body_weight= (kg; a Detecto: pounds)
   --fault vanish, hang_up, refuse_pairing, lose_bond, nan_flood, repeat_last, clock_2010, clock_write_error,
-        demonstration:
-  every time
+        demonstration, reserved_bits, not_paired, wrong_check: every time
 """
 
 

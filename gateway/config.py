@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drivers.models import DeviceModel
+from drivers.models import Consent, DeviceModel
 from gateway import config_rules
 from gateway.catalogue import CatalogueError, load_model, load_ranges, model_names
 from gateway.config_rules import text_of
@@ -30,9 +31,12 @@ from gateway.settings import (
     parse_url,
 )
 
-__all__ = ["ConfigError", "Loaded", "Problem", "load", "read_password"]
+__all__ = ["ConfigError", "Loaded", "Problem", "load", "read_password", "with_consent"]
 
 _BROKER_FILES = ("password_file", "ca_file", "client_cert_file", "client_key_file")
+_SECRET_FILES = frozenset({"password_file", "consent_file"})
+_CONSENT = re.compile(rb"[0-9]{1,4}\s*")
+_MAX_CONSENT = 16  # bytes
 _MAX_PASSWORD = 65_535  # bytes: MQTT 5.0, section 3.1.3.6: binary data has a length of two bytes
 
 
@@ -64,6 +68,10 @@ def load(path: Path) -> Loaded:
     names = model_names(models_dir)
     models, elsewhere = _models(report, names, models_dir)
     config_rules.check(report, names, models, paths)
+    devices = report.root.children.get("devices")
+    for index, device in enumerate(devices.children.values() if devices else ()):
+        if (consent := _named(text_of(device, "consent_file"), "consent_file", folder)) is not None:
+            config_rules.named_file(report, ("devices", index, "consent_file"), consent)
     elsewhere += _data_files(report, models_dir, ranges)
 
     problems = (*sorted(report.problems, key=lambda p: (p.line, p.column, p.path)), *elsewhere)
@@ -77,7 +85,7 @@ def load(path: Path) -> Loaded:
         outbox=Outbox(folder / entry.outbox.path, entry.outbox.keep_days, entry.outbox.max_mb),
         publish_raw=entry.publish_raw,
         devices=tuple(
-            _device(device, models[device.model], report, index) for index, device in enumerate(entry.devices)
+            _device(device, models[device.model], report, index, folder) for index, device in enumerate(entry.devices)
         ),
         ranges=ranges,
         models_dir=models_dir,
@@ -106,12 +114,29 @@ def read_password(broker: Broker) -> str | None:
     return password
 
 
+def with_consent(device: Device) -> Device:
+    """Answer the device with what its session says of consent, read from its file; raises ConfigError."""
+    file = device.consent_file
+    if file is None:
+        return device
+    try:
+        with file.open("rb") as stream:
+            code = stream.read(_MAX_CONSENT + 1)
+    except OSError as error:
+        why = error.strerror or "it cannot be opened"
+        raise ConfigError(f"consent_file {file}: {why}: the service's user must be able to read it") from None
+    if not _CONSENT.fullmatch(code):
+        raise ConfigError(f"consent_file {file}: it holds the scale's consent code alone, a number from 0 to 9999")
+    session = replace(device.model.session, consent=Consent(device.user, int(code)))
+    return replace(device, model=replace(device.model, session=session))
+
+
 def _named(text: str, key: str, folder: Path) -> Path | None:
-    """Resolve a file's name; a bare password_file first where systemd puts credentials (systemd.exec(5))."""
+    """Resolve a file's name; a bare one of a secret first where systemd puts credentials (systemd.exec(5))."""
     if not text or not text.isprintable():
         return None
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if key == "password_file" and "/" not in text and credentials:
+    if key in _SECRET_FILES and "/" not in text and credentials:
         file = Path(credentials) / text
         try:
             if file.is_file():
@@ -172,7 +197,7 @@ def _metrics(entry: MetricsEntry, folder: Path) -> Metrics | None:
     return Metrics(entry.port or None, folder / entry.textfile if entry.textfile else None)
 
 
-def _device(entry: DeviceEntry, model: DeviceModel, report: Report, index: int) -> Device:
+def _device(entry: DeviceEntry, model: DeviceModel, report: Report, index: int, folder: Path) -> Device:
     """Join a device with its model. Of `serial:` only the keys that stand in the YAML go over the model's line.
 
     A unit that the frames do not say becomes a quirk of this device's model: its driver knows no YAML.
@@ -188,4 +213,6 @@ def _device(entry: DeviceEntry, model: DeviceModel, report: Report, index: int) 
         address=entry.address or None,
         stored=entry.stored,
         unit=entry.unit or None,
+        user=entry.user,
+        consent_file=_named(entry.consent_file, "consent_file", folder),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from drivers.models import DeviceModel
 from gateway import yaml_places
 from gateway.problems import Report, unknown_model
-from gateway.settings import UNITS, parse_url
+from gateway.settings import ADDRESS, UNITS, parse_url
 from gateway.yaml_places import Node
 
 _BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
@@ -44,7 +44,7 @@ def check(report: Report, names: list[str], models: Mapping[str, DeviceModel], p
     if isinstance(metrics, dict) and not {"port", "textfile"} & metrics.keys():
         report.error(("metrics",), "says neither port nor textfile: write one of them, or take metrics away")
     for key, path in paths.items():
-        _named_file(report, ("broker", key), path)
+        named_file(report, ("broker", key), path)
     if isinstance(root.data.get("devices"), list):
         for index, device in enumerate(root.children["devices"].children.values()):
             if isinstance(device.data, dict):
@@ -104,7 +104,8 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def _named_file(report: Report, path: yaml_places.Path, file: Path) -> None:
+def named_file(report: Report, path: yaml_places.Path, file: Path) -> None:
+    """Warn of a named file that is not there."""
     try:
         there = file.is_file()
     except (OSError, ValueError):
@@ -127,15 +128,34 @@ def _device(report: Report, index: int, device: Node, names: list[str], models: 
             )
     else:
         _link(report, at, device, model)
+        _consent(report, at, device, model)
     if _BARE_PORT.fullmatch(text_of(device, "port")):
         message = "this name goes to whichever device is plugged in first: use its name in /dev/serial/by-path"
         report.warning((*at, "port"), message)
     if _TWIN.fullmatch(text_of(device, "port")):
         message = "each adapter with this chip has the serial number 0001: use its name in /dev/serial/by-path"
         report.warning((*at, "port"), message)
+    if _is_private(text_of(device, "address")):
+        message = (
+            "this looks like a private address, which changes every few minutes: write the identity address, which"
+            " bluetoothctl devices shows after pairing"
+        )
+        report.warning((*at, "address"), message)
     if text_of(device, "stored") == "publish":
         message = "what was not measured just now, perhaps another patient's, goes out as usable"
         report.warning((*at, "stored"), message)
+
+
+def _is_private(address: str) -> bool:
+    """Whether an address cannot be one that stays: a random one of the changing kinds (Core, vol. 6, B, 1.3.2).
+
+    Those begin with the bits 00 or 01, as many a public one does, which tells by the next two bits that its maker was
+    given it (IEEE: unicast, universally administered). One private address in four looks like such a one.
+    """
+    if not ADDRESS.fullmatch(address):
+        return False
+    first = int(address[:2], 16)
+    return first < 0x80 and bool(first & 0b11)
 
 
 def _link(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel) -> None:
@@ -157,6 +177,19 @@ def _link(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel
     if unit and unit not in allowed:
         words = ", ".join(sorted(allowed)) or "none: take the line away"
         report.error((*at, "unit"), f"{unit} is no unit of {model.maker} {model.model} (allowed: {words})")
+
+
+def _consent(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel) -> None:
+    name = f"{model.maker} {model.model}"
+    if "consent" not in model.session.steps:
+        for key in ("user", "consent_file"):
+            if key in device.children:
+                report.error((*at, key), f"{name} asks for no consent: take the line away", of_key=True)
+    elif "consent_file" not in device.children and model.session.consent is None:
+        message = f'the required key "consent_file" is missing: {name} tells nothing without the consent code of a user'
+        report.error((*at, "consent_file"), message)
+    elif "user" in device.children and "consent_file" not in device.children:
+        report.error((*at, "user"), "a user needs a consent_file beside it: the file that holds its code", of_key=True)
 
 
 def _unique(report: Report, devices: Node) -> None:

@@ -42,11 +42,11 @@ def decoded(
     if name is None or name not in registry.names():
         raise UsageError(f"there is no driver {name!r}; the drivers are: {', '.join(registry.names())}")
     if advertisement is not None:
-        raise UsageError(f"{name} reads no advertisements")
+        return [_advertisement(name, quirks, advertisement)(data)]
     if name in registry.ble_names():
         return [_characteristic(name, quirks, characteristic)(data)]
     if characteristic is not None:
-        raise UsageError(f"{name} reads a serial line: it has no characteristic")
+        raise UsageError(f"{name} reads a stream of bytes: it has no characteristic")
     codec = registry.codec(name, quirks)
     return [*codec.feed(data), *codec.flush()]
 
@@ -168,6 +168,16 @@ def _characteristic(name: str, quirks: Quirks, uuid: str | None) -> Characterist
         raise UsageError(
             f"{name} reads one value of the characteristic that --characteristic names: {', '.join(codecs)}"
         )
+    return codec
+
+
+def _advertisement(name: str, quirks: Quirks, uuid: str) -> CharacteristicCodec:
+    codecs = registry.advertisements(name, quirks) if name in registry.ble_names() else {}
+    if not codecs:
+        raise UsageError(f"{name} reads no advertisements")
+    codec = codecs.get(uuid.upper())
+    if codec is None:
+        raise UsageError(f"{name} reads the service data that --advertisement names: {', '.join(codecs)}")
     return codec
 
 

@@ -139,6 +139,30 @@ class Intake:
         )
         return Taken(validate(reading, self._rules), record, placed.believed and not placed.stored)
 
+    def heard(self, sample: Sample, mode: Mode, at: float, *, is_live: bool) -> Taken:
+        """Answer the validated reading of what a device says to everybody; `at` is the monotonic instant of arrival.
+
+        What is not live has a time that nobody knows. Its record is known by stamp and load: its bytes change with what
+        is said beside them. Raises UnknownUnit, which is the driver's fault.
+        """
+        received_at, load, record = self._clock.utc_at(at), sample.measurements[0], None
+        if sample.device_time is not None:
+            said = f"{sample.characteristic} {sample.device_time.isoformat()} {load.value} {load.unit}"
+            record = uuid5(RECORDS, f"{self._device.hardware} {said}")
+        times = Times(
+            received_at if is_live else None,
+            received_at,
+            "gateway",
+            self._model.live_window_s if is_live else None,
+            self._clock.quality,
+            device_time=sample.device_time,
+        )
+        reading_id = record if record is not None and not is_live else self._new_id()
+        reading = normalize(
+            sample, model=self._model, device=self._device, mode=mode, times=times, reading_id=reading_id
+        )
+        return Taken(validate(reading, self._rules), record, is_live)
+
     def draft(self, reading: Reading, record: UUID | None = None, characteristic: str | None = None) -> Draft:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 
@@ -161,7 +185,7 @@ class Intake:
             encode,
             reading.raw,
             record,
-            None if record is None else as_repeat_of,
+            None if record is None or self._model.memory == "kept" else as_repeat_of,
             captured,
             _why_held(reading),
             characteristic,

@@ -3,14 +3,14 @@
 1. Only a device of the configuration is paired: the service does nothing else with it than always, with a person there.
 2. An old bond is removed only where the person said so (`anew`).
 3. It is done when a reading has come. A refusal is told in words, and waited over: pairing modes are short.
-4. A reading that the chart could use is a test's while somebody pairs (ble_supervisor.py, law 5), and is shown with its
+4. A reading that the chart could use is a test's while somebody pairs (ble_session.py, law 6), and is shown with its
    values, so that they can be held against the display. One that is held may be a patient's: no value is shown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from drivers.contract import Identity, Notice
@@ -58,9 +58,12 @@ class Asked(Protocol):
 class Pairing:
     """Pairs one device at a time, as a dialog of the control socket."""
 
-    def __init__(self, radio: Radio, supervisors: Mapping[str, BleSupervisor]) -> None:
-        """`supervisors` by the devices' addresses, upper case."""
+    def __init__(
+        self, radio: Radio, supervisors: Mapping[str, BleSupervisor], only_heard: Collection[str] = ()
+    ) -> None:
+        """`supervisors` by the devices' addresses, upper case; `only_heard`: the addresses of those that need none."""
         self._radio = radio
+        self._only_heard = only_heard
         self._supervisors = supervisors
         self._busy = asyncio.Lock()
 
@@ -68,7 +71,9 @@ class Pairing:
         """Walk the person at the other end of `dialog` through it. Raises ConnectionError when they are gone."""
         address, model = str(question.get("address", "")).upper(), question.get("model")
         supervisor = self._supervisors.get(address)
-        if supervisor is None:
+        if address in self._only_heard:
+            await dialog.tell(error="this device is only heard: there is nothing to pair. Use it, and see: status")
+        elif supervisor is None:
             known = ", ".join(self._supervisors) or "none"
             words = "add the device to the configuration, restart the service, and pair then"
             await dialog.tell(error=f"no device of the configuration has this address (it knows: {known}): {words}")

@@ -22,9 +22,9 @@ class Draft:
     """A reading that is to be kept. `encode` makes its bytes once stream and sequence, the database's, are known.
 
     `record` names the device's record behind it, if it has one. If that came before under another id, what is kept is
-    what `as_repeat_of` makes of the earlier id. `captured` stands where its time may have to be corrected. `held`: the
-    first of the reasons for which it is held, None if it is usable. `characteristic`: which one of a Bluetooth device
-    said it.
+    what `as_repeat_of` makes of the earlier id; nothing where the device tells each record again (None). `captured`
+    stands where its time may have to be corrected. `held`: the first of the reasons for which it is held, None if it is
+    usable. `characteristic`: which one of a Bluetooth device said it.
     """
 
     id: UUID

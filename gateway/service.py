@@ -12,17 +12,19 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from drivers import registry
 from gateway import states, systemd
 from gateway.account import Fate
 from gateway.catalogue import load_ranges
 from gateway.clock import MOVED_S, Clock
-from gateway.config import read_password
+from gateway.config import read_password, with_consent
 from gateway.control import Control, Converse, Dialog
 from gateway.corrections import correct_times
 from gateway.health import Health
@@ -41,6 +43,7 @@ from gateway.traces import Tracer
 
 if TYPE_CHECKING:
     from drivers.links.radio import Radio
+    from gateway.advert_supervisor import AdvertSupervisor
     from gateway.ble_supervisor import BleSupervisor
     from gateway.metrics import Metrics
 
@@ -70,6 +73,7 @@ class Service:
     def __init__(self, settings: Settings, *, control: Path, demo: bool = False, clock: Clock | None = None) -> None:
         """Open the outbox and put the parts together. Raises OutboxError, ConfigError, CatalogueError."""
         password = read_password(settings.broker)
+        settings = replace(settings, devices=tuple(with_consent(device) for device in settings.devices))
         ranges = load_ranges(settings.ranges)
         self._settings = settings
         self._clock = clock if clock is not None else Clock()
@@ -173,7 +177,7 @@ class Service:
         if failed is not None:
             raise ServiceFailed(failed)
 
-    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor:
+    def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor | AdvertSupervisor:
         intake, outbox, clock = self._intakes[device.id], self._outbox, self._clock
         on_change, on_event = self._health.device_changed, self._health.event
         if device.address is None or self._radio is None:
@@ -183,6 +187,20 @@ class Service:
                 intake,
                 outbox,
                 clock,
+                demo=self._demo,
+                on_change=on_change,
+                on_event=on_event,
+            )
+        if registry.is_only_heard(device.model.driver):
+            from gateway.advert_supervisor import AdvertSupervisor
+
+            return AdvertSupervisor(
+                device,
+                device.address,
+                intake,
+                outbox,
+                clock,
+                self._radio,
                 demo=self._demo,
                 on_change=on_change,
                 on_event=on_event,
@@ -206,10 +224,14 @@ class Service:
         """Answer what goes through a pairing, where there is a radio."""
         if self._radio is None:
             return _no_radio
+        from gateway.advert_supervisor import AdvertSupervisor
+        from gateway.ble_supervisor import BleSupervisor
         from gateway.pairing import Pairing
 
-        by_address = {s.address: s for s in self._supervisors.values() if not isinstance(s, Supervisor)}
-        return Pairing(self._radio, by_address).converse
+        attendants = self._supervisors.values()
+        by_address = {s.address: s for s in attendants if isinstance(s, BleSupervisor)}
+        only_heard = {s.address for s in attendants if isinstance(s, AdvertSupervisor)}
+        return Pairing(self._radio, by_address, only_heard).converse
 
     def _radio_changed(self) -> None:
         for supervisor in self._supervisors.values():

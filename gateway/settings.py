@@ -23,6 +23,7 @@ Stored = Literal["quarantine", "publish"]
 DEFAULT_TIMEZONE = "UTC"
 MAX_KEEP_DAYS = 3650
 MIN_MAX_MB, MAX_MAX_MB = 16, 1_000_000  # the records that are remembered take up to 10
+DEFAULT_USER = 1  # the first slot of a scale's memory
 UNITS: Mapping[str, str] = {
     **{code: code for code in ("kg", "g", "[lb_av]", "[oz_av]", "Cel", "[degF]", "mm[Hg]", "kPa", "cm", "m", "[in_i]")},
     "lb": "[lb_av]",
@@ -38,7 +39,7 @@ UNITS: Mapping[str, str] = {
 _STRICT = {"extra": "forbid"}
 _Entry = TypeVar("_Entry")
 _LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _URL = re.compile(r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?/?")
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -106,6 +107,7 @@ class Device:
     """One device: its model's row, and what the site says of it. `unit` is a UCUM code; `address` is upper case.
 
     `port` is set for a serial model, `address` for a BLE one. `line`: the model's, with the site's `serial` over it.
+    `user` and `consent_file`: the slot of a scale's memory that is asked for, and the file that holds its code.
     """
 
     id: str
@@ -116,6 +118,8 @@ class Device:
     address: str | None = None
     stored: Stored = "quarantine"
     unit: str | None = None
+    user: int = DEFAULT_USER
+    consent_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +213,15 @@ def _prom(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    if not _ADDRESS.fullmatch(text):
+    if not ADDRESS.fullmatch(text):
         raise _wrong(f'"{shown(text)}" must be a Bluetooth address: six pairs of hex digits, as in "C8:1E:8E:00:00:01"')
     return text.upper()
+
+
+def _user(number: int) -> int:
+    if number not in range(255):
+        raise _wrong("must be from 0 to 254: the number under which the scale has the user")
+    return number
 
 
 def _unit(text: str) -> str:
@@ -275,6 +285,8 @@ class DeviceEntry:
     address: Annotated[str, AfterValidator(_address)] = ""
     stored: Stored = "quarantine"
     unit: Annotated[str, AfterValidator(_unit)] = ""
+    user: Annotated[StrictInt, AfterValidator(_user)] = DEFAULT_USER
+    consent_file: Filled = ""
     serial: LineSettings = field(default_factory=LineSettings)
 
 

@@ -316,10 +316,10 @@ class Store:
                     "INSERT INTO record (name, reading) VALUES (?, ?)", (draft.record.bytes, draft.id.bytes)
                 )
                 resolved.append(draft)
-            elif (earlier := UUID(bytes=found[0])) == draft.id:
+            elif (earlier := UUID(bytes=found[0])) == draft.id or draft.as_repeat_of is None:
                 resolved.append(None)
             else:
-                resolved.append(draft.as_repeat_of(earlier) if draft.as_repeat_of is not None else draft)
+                resolved.append(draft.as_repeat_of(earlier))
         return resolved
 
     def _not_kept_yet(self, drafts: Sequence[Draft | None]) -> list[Draft | None]:

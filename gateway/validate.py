@@ -19,7 +19,7 @@ from drivers.models import DeviceModel, MeasuringRange
 from gateway.normalize import display_step
 from gateway.ranges import Band, CrossChecks, Ranges
 from gateway.reading import Disposition, Reading, Status, Vital
-from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, UNITS, to_canonical
+from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, OF_A_PROFILE, UNITS, to_canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ def _single_marks(vital: Vital, flags: Sequence[str], rules: Rules) -> list[_Mar
     if exact is None:
         return []
     marks = [(Status.QUESTIONABLE, flag) for flag in flags if flag in DOUBTING_FLAGS]
+    if "user_profile" in flags and vital.kind in OF_A_PROFILE:
+        marks.append((Status.QUESTIONABLE, "user_profile"))
     ranges = rules.ranges.kinds.get(vital.kind)
     if ranges is not None and (side := _outside(exact, ranges.absolute)):
         return [*marks, (Status.INVALID, f"{side}_absolute_range")]
@@ -197,13 +199,20 @@ def _without_value(vital: Vital) -> Vital:
 def _reading_reasons(reading: Reading, rules: Rules) -> Iterator[str]:
     if "stored" in reading.flags:
         yield "stored_record"
-    if rules.model.memory != "none" and reading.times.source == "gateway":
+    if _is_of_unknown_age(reading, rules.model):
         yield "clock_unverifiable"
     yield from (flag for flag in reading.flags if flag in HOLDING_FLAGS)
     if rules.pinned_unit is not None and _contradicts(reading, rules.pinned_unit):
         yield "unit_conflict"
     if reading.possible_repeat_of is not None or "possible_repeat" in reading.flags:
         yield "possible_repeat"
+
+
+def _is_of_unknown_age(reading: Reading, model: DeviceModel) -> bool:
+    """Whether nobody can say that it was measured just now: neither its device's clock, nor who heard it settle."""
+    if model.memory == "broadcast":
+        return reading.times.taken_at is None
+    return model.memory != "none" and reading.times.source == "gateway"
 
 
 def _contradicts(reading: Reading, pinned_unit: str) -> bool:

@@ -83,6 +83,9 @@ UNITS: dict[str, Unit] = {
     "[in_i]": Unit("cm", Fraction("2.54")),
     "kg/m2": Unit("kg/m2"),
     "%": Unit("%"),
+    # Of modifiers alone: what a scale works out of a body has no kind of vital (docs/decisions/0014).
+    "kJ": Unit("kJ"),
+    "Ohm": Unit("Ohm"),
 }
 
 # The device itself doubts what it measured: every value of the reading is questionable, the flag is the reason.
@@ -93,8 +96,9 @@ DOUBTING_FLAGS = frozenset(
     }
 )
 
-# The device says that it is broken, and sends numbers all the same: the reading is held, the flag is the reason.
-HOLDING_FLAGS = frozenset({"equipment_malfunction"})
+# The device says that it is broken, and sends numbers all the same; that it has no contact; or that it weighs a thing,
+# or a child in somebody's arms: the reading is held, the flag is the reason.
+HOLDING_FLAGS = frozenset({"equipment_malfunction", "no_contact", "object"})
 
 # What a chart can use. All else that a codec may flag (`stable`, `height_absent`, `bmi_absent`, `patient_id_absent`,
 # `stray_6_prefix`, …) is a fact of the frame and ends here.
@@ -111,8 +115,13 @@ CARRIED_FLAGS = (
         "averaged",
         "single_packet",
         "possible_repeat",
+        "seconds_clamped",
+        "user_profile",
     }
 )
+
+# Worked out from the person in the scale's memory where the flag `user_profile` stands: perhaps not who stood on it.
+OF_A_PROFILE = frozenset({"body_height", "bmi", "body_fat"})
 
 # A device at its work says these all day. Every other notice (measurement_failed, overload, underload, low_battery,
 # body_movement, syntax_error, …) goes to the event topic, one that is not known here too: rather told than hidden.
@@ -120,9 +129,11 @@ PROGRESS_NOTICES = frozenset(
     {
         *("unstable", "zero", "zero_weight", "below_zero", "negative_weight", "busy", "no_answer"),
         *("settling", "repeat", "unsettled"),
-        *("measuring", "feature", "temperature_type"),
+        *("measuring", "feature", "temperature_type", "current_time", "date_time"),
         *("acknowledged", "none_yet", "no_data", "old_record", "companion", "header", "trend"),
-        *("no_final_temperature", "record_time", "sensor_alarm"),
+        *("no_final_temperature", "record_time", "sensor_alarm", "empty_slot"),
+        *("placeholder", "composition_not_read", "consent", "consent_accepted", "user_control"),
+        *("date_of_birth", "gender", "user_height", "database_change_increment"),
         *("pulse_search", "sensor_off", "sensor_disconnected", "no_sensor", "standby", "unplugged"),
     }
 )

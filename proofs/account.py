@@ -16,6 +16,7 @@ class Account:
 
     runs: int = 0
     told: int = 0
+    told_before: int = 0  # of earlier outboxes
     lost: int = 0
     doubled: int = 0
     unreadable: int = 0
@@ -41,7 +42,7 @@ def take(account: Account, outbox: Path, told: str) -> None:
                 told_first.add((int(fields[0]), fields[1]))
         else:
             gone.add(int(fields[0]))
-    account.told = max(account.told, len(kept))
+    account.told = max(account.told, account.told_before + len(kept))
     try:
         with closing(sqlite3.connect(outbox)) as db:
             sound = db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

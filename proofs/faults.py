@@ -18,6 +18,7 @@ from proofs.disk import Disk, compiled
 COMMITS = 60
 FIRST_CALLS = 120  # the first kills come before call 1, 2, 3, …: every boundary of making and of early commits
 LATER_CALLS = 400
+LIFE = 100  # kills of one outbox
 
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -27,7 +28,7 @@ class ProofFailed(Exception):
 
 
 def kill(runs: int, folder: Path, seed: int, progress: Callable[[str], None] = lambda _: None) -> Account:
-    """Kill the outbox's process before one disk call after the other, then before calls at random; one outbox for all.
+    """Kill the outbox's process before one disk call after the other, then before calls at random.
 
     Each start opens what the kill before left behind.
     """
@@ -37,9 +38,10 @@ def kill(runs: int, folder: Path, seed: int, progress: Callable[[str], None] = l
     for run in range(runs):
         first = run < min(FIRST_CALLS, runs // 2)
         at = run + 1 if first else chance.randrange(1, LATER_CALLS)
-        if first and run % 2:
-            for file in folder.glob("outbox.db*"):  # a new one, so that its making is killed, too
+        if (first and run % 2) or run % LIFE == 0:  # a new one: its making is killed, too
+            for file in folder.glob("outbox.db*"):
                 file.unlink()
+            account.told_before = account.told
         disk.set(calls=0, kill_at=at)
         _work(outbox, chance.randrange(1 << 30), disk, {-signal.SIGKILL, 0})
         told = folder / "outbox.db.told"
@@ -52,6 +54,7 @@ def cut_power(runs: int, folder: Path, seed: int, progress: Callable[[str], None
     """Cut the power at points of one outbox's life, from the making on; each time in another way."""
     chance, account = random.Random(seed), Account()
     while account.runs < runs:
+        account.told_before = account.told
         life = folder / f"life-{account.runs}"
         life.mkdir()
         outbox = life / "outbox.db"

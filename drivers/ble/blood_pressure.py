@@ -5,8 +5,9 @@
     flags 8 | systolic, diastolic, mean pressure: SFLOAT each | [date time 7 bytes] [pulse SFLOAT] [user 8] [status 16]
     flags: bit 0 kPa (else mm[Hg]), 1 date time, 2 pulse, 3 user, 4 status; bits 5 to 7 reserved
 
-1. The length that the flags promise is the length that came, or the value is refused. Some cuffs (Beurer BM85) send a
-   byte that no flag announces, and vendors send frames of their own on 2A35: read on, they give plausible nonsense.
+1. The length that the flags promise is the length that came, or the value is refused. Vendors send frames of their own
+   on 2A35 (0xFE, 20 bytes): read on, they give plausible nonsense. Beurer's BM48, BM59, BM85 and ELITE 900 send a user
+   that no flag announces, pulse and status big-endian, and a mean pressure of 0 for none: their rows say so, by name.
 2. Reserved bits are set in practice and mean nothing.
 3. A pressure is left out where the cuff says NaN, NRes or reserved. A record without systolic and diastolic is a failed
    measurement, whatever else stands in it. An infinite one of the two is over or under the range, a notice: the other
@@ -16,8 +17,9 @@
    no claim about who was measured. 255 is "not known"; 170 is a slot like others.
 
 Source: Bluetooth SIG, Blood Pressure Service 1.1.1 and GATT Specification Supplement. Failed records, reserved bits:
-captures in HEADS-project/ThingML-BLE and stackoverflow.com/questions/78176577. The byte too many:
-derdilla/blood-pressure-monitor-fl #735, #737.
+captures in HEADS-project/ThingML-BLE and stackoverflow.com/questions/78176577. Beurer:
+derdilla/blood-pressure-monitor-fl #735, #737, ble_measurement_data_test.dart (captures of a BM85). Frames of vendors:
+pauldemarco/flutter_blue#687.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
+from typing import Literal
 
 from drivers.ble import date_time
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Rejected, Sample
@@ -70,9 +74,21 @@ class _Record:
     flags: tuple[str, ...]
 
 
-def decode_measurement(value: bytes) -> Event:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where records of some models differ: fields that are always there, the byte order of pulse and status."""
+
+    always: int = 0
+    tail: Literal["little", "big"] = "little"
+    no_mean: Decimal | None = None
+
+
+_LAYOUTS = {"standard": _Layout(), "beurer": _Layout(always=_USER, tail="big", no_mean=Decimal(0))}
+
+
+def decode_measurement(value: bytes, layout: _Layout = _LAYOUTS["standard"]) -> Event:
     """2A35: answer the record as a Sample, or why there is none."""
-    record = _record(value)
+    record = _record(value, layout)
     if isinstance(record, Rejected):
         return record
     systolic, diastolic, _ = record.pressures
@@ -93,7 +109,7 @@ def decode_measurement(value: bytes) -> Event:
 
 def decode_intermediate_cuff_pressure(value: bytes) -> Event:
     """2A36: answer that the cuff is at work; its pressure is no vital."""
-    record = _record(value)
+    record = _record(value, _LAYOUTS["standard"])
     return record if isinstance(record, Rejected) else Notice("measuring", "the cuff is measuring", value)
 
 
@@ -115,13 +131,13 @@ _CODECS: Mapping[str, CharacteristicCodec] = {
 }
 
 
-def characteristics(_quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
+def characteristics(quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
     """Answer the codec of each characteristic that this driver reads."""
-    return _CODECS
+    return {**_CODECS, "2A35": partial(decode_measurement, layout=_LAYOUTS[quirks.pressure_record])}
 
 
-def _record(value: bytes) -> _Record | Rejected:
-    bits = value[0] if value else 0
+def _record(value: bytes, layout: _Layout) -> _Record | Rejected:
+    bits = value[0] | layout.always if value else 0
     fixed = 1 + SFLOAT_BYTES * len(_PRESSURES)
     field, end = {}, fixed
     for flag, length in _OPTIONAL:
@@ -134,13 +150,17 @@ def _record(value: bytes) -> _Record | Rejected:
         device_time = date_time.decode(field[_DATE_TIME]) if _DATE_TIME in field else None
     except ValueError:
         return Rejected("invalid_date_time", value)
+    pressures = [decode_sfloat(value[at : at + SFLOAT_BYTES]) for at in range(1, fixed, SFLOAT_BYTES)]
+    if pressures[-1] == layout.no_mean:
+        pressures[-1] = Special.NAN
+    little = slice(None, None, 1 if layout.tail == "little" else -1)
     return _Record(
         unit="kPa" if bits & _KPA else "mm[Hg]",
-        pressures=tuple(decode_sfloat(value[at : at + SFLOAT_BYTES]) for at in range(1, fixed, SFLOAT_BYTES)),
-        pulse=decode_sfloat(field[_PULSE]) if _PULSE in field else None,
+        pressures=tuple(pressures),
+        pulse=decode_sfloat(field[_PULSE][little]) if _PULSE in field else None,
         device_time=device_time,
         user=field[_USER][0] if _USER in field else None,
-        flags=_status_flags(int.from_bytes(field.get(_STATUS, b""), "little")),
+        flags=_status_flags(int.from_bytes(field.get(_STATUS, b""), layout.tail)),
     )
 
 

@@ -6,8 +6,8 @@ Little-endian; a field in brackets is there if its flag is set, in this order:
     flags: bit 0 the rate has 16 bits, 1 contact with the skin, 2 bit 1 means something, 3 energy, 4 RR intervals
 
 1. The length that the flags promise is the length that came; RR intervals are whole, and at least one.
-2. Status first: a strap that says that it has no contact has no rate, though the last one stands beside it. A rate of
-   zero is none.
+2. Status first: where a strap says that it has no contact, the rate beside it is nobody's. It is flagged `no_contact`,
+   and SpotChecks makes a break of it, never a reading. A rate of zero is none.
 3. A strap that cannot tell contact (bit 2 clear) is believed: its model's row says so, and what to do.
 4. Energy and RR intervals are no vitals.
 
@@ -26,6 +26,7 @@ from decimal import Decimal
 
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Rejected, Sample
 from drivers.models import Quirks
+from drivers.spot_check import NO_CONTACT
 
 _SIXTEEN_BITS, _CONTACT, _TELLS_CONTACT, _ENERGY, _INTERVALS = (1 << bit for bit in range(5))
 
@@ -39,12 +40,14 @@ def decode_measurement(value: bytes) -> Event:
         return Rejected("length", value)
     if bits & _INTERVALS and (intervals < 2 or intervals % 2):
         return Rejected("length", value)
-    if bits & _TELLS_CONTACT and not bits & _CONTACT:
-        return Notice("sensor_off", "it has no contact with the skin", value)
     rate = int.from_bytes(value[1:rate_end], "little")
+    off = bits & _TELLS_CONTACT and not bits & _CONTACT
     if rate == 0:
+        if off:
+            return Notice("sensor_off", "it has no contact with the skin", value)
         return Notice("no_data", "it counts no heartbeat", value)
-    return Sample((Measurement("heart_rate", Decimal(rate), "/min"),), raw=value)
+    flags = (NO_CONTACT,) if off else ()
+    return Sample((Measurement("heart_rate", Decimal(rate), "/min"),), flags, raw=value)
 
 
 # What a session subscribes to; it streams, and makes one reading for each time that it is worn.

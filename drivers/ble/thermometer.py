@@ -8,15 +8,17 @@
 2. A temperature that is no number is a notice. One that still rises (2A1E) is never a vital.
 3. The type says where on the body. 0 and what is reserved are seen in practice: the site is then not said, and the
    temperature stands.
+4. Some advertise a temperature as service data 1809: a FLOAT alone, in degrees Celsius.
 
-Source: Bluetooth SIG, Health Thermometer Service 1.0 and GATT Specification Supplement (Temperature Type).
+Sources: Bluetooth SIG, Health Thermometer Service 1.0 and GATT Specification Supplement (Temperature Type). What is
+advertised, which no specification has: an owner's capture of a FreeTec PX-1737, devpeace.com thread 25713995.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drivers.ble import date_time
+from drivers.ble import companions, date_time
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Rejected, Sample
 from drivers.ieee11073 import FLOAT_BYTES, Special, decode_float
 from drivers.models import Quirks
@@ -53,7 +55,7 @@ def decode_measurement(value: bytes) -> Event:
         return Rejected("invalid_date_time", value)
     temperature = decode_float(value[_TEMPERATURE])
     if isinstance(temperature, Special):
-        return Notice(*_NO_NUMBER.get(temperature, _FAILED), value)
+        return _no_number(temperature, value)
     unit = "[degF]" if bits & _FAHRENHEIT else "Cel"
     return Sample(
         (Measurement("body_temperature", temperature, unit),),
@@ -76,6 +78,20 @@ def decode_type(value: bytes) -> Event:
     return Notice("temperature_type", _SITE.get(value[0], ""), value)
 
 
+def decode_advertised(value: bytes) -> Event:
+    """Service data 1809: answer the temperature as a Sample, or why there is none."""
+    if len(value) != FLOAT_BYTES:
+        return Rejected("length", value)
+    temperature = decode_float(value)
+    if isinstance(temperature, Special):
+        return _no_number(temperature, value)
+    return Sample((Measurement("body_temperature", temperature, "Cel"),), raw=value)
+
+
+def _no_number(temperature: Special, value: bytes) -> Notice:
+    return Notice(*_NO_NUMBER.get(temperature, _FAILED), value)
+
+
 # What a session subscribes to.
 RECORDS = ("2A1C",)
 
@@ -89,3 +105,8 @@ _CODECS: Mapping[str, CharacteristicCodec] = {
 def characteristics(_quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
     """Answer the codec of each characteristic that this driver reads."""
     return _CODECS
+
+
+def advertisements(_quirks: Quirks) -> Mapping[str, CharacteristicCodec]:
+    """Answer the codec of each service's data that this driver reads in advertisements."""
+    return {"1809": decode_advertised, "180F": companions.decode_battery}

@@ -16,12 +16,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bleak import BleakClient, BleakScanner
+from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
@@ -48,12 +49,17 @@ CALL_S = 10.0  # an ATT transaction has 30 s (Core Specification, vol. 3, part F
 BOND_S = 30.0  # the Security Manager's own limit (Core Specification, vol. 3, part H, 3.4)
 DISCONNECT_S = 3.0
 STOP_SCANNER_S = 2.0
+LOOK_AGAIN_TIMES, LOOK_AGAIN_S = 3, 0.5  # bluez/bluez#1489
 ABANDON_S = 0.5  # for bleak to clean up what was cancelled
 LAST_WORD_S = 0.3  # between the error for a call and the word that the link was lost, whichever comes first
 VALUES_LIMIT = 2000  # in memory; a cuff's whole memory is some hundred records
 
 # Every simulated device has this service (ASCII "SIMULATED\0vitals"): nothing that it says is real, on any radio.
 SIMULATOR_SERVICE = "53494d55-4c41-5445-4400-766974616c73"
+# One that only advertises has no room for it: manufacturer data of 0xFFFF, which no maker has (Bluetooth SIG, Assigned
+# Numbers, section 7: for tests within a company), in the same packet as its weight.
+SIMULATOR_COMPANY, SIMULATOR_SAYS = 0xFFFF, b"SIM"
+SERVICE_DATA_LIMIT, SERVICES_LIMIT = 255, 8  # bytes of an advertisement's structure (Core, vol. 3, C, 11); ours
 
 # What bleak raises; the last three are its races with objects that bluetoothd takes away (bleak-retry-connector).
 _BLEAK_ERRORS = (BleakError, TimeoutError, OSError, EOFError, KeyError, AttributeError, AssertionError)
@@ -77,7 +83,9 @@ _abandoned: set[asyncio.Task[Any]] = set()
 class Sighting:
     """A device, the adapter that heard it, and when (monotonic).
 
-    `bonded`: as bluetoothd knows; the device may have forgotten.
+    `address`: where it is bonded and advertises by changing private ones, its own (identity) address. `bonded`: as
+    bluetoothd knows; the device may have forgotten. `is_simulated`: its advertisement says that it is none.
+    `service_data` by service, as GattLink names characteristics: as far as bluetoothd knows the last that was heard.
     """
 
     address: str
@@ -85,6 +93,8 @@ class Sighting:
     bonded: bool
     at: float
     found: BLEDevice = field(repr=False)
+    service_data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    is_simulated: bool = False
 
 
 @asynccontextmanager
@@ -93,9 +103,7 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
 
     def detected(device: BLEDevice, advertisement: AdvertisementData) -> None:
         if advertisement.rssi != _NO_RSSI:
-            _path, known = advertisement.platform_data  # device.details are those of the first time
-            bonded = bool(known.get("Paired"))
-            heard(Sighting(device.address.upper(), adapter, bonded, time.monotonic(), device))
+            heard(_sighting(device, advertisement, adapter))
 
     # A filter that names RSSI: without it bluetoothd after 5.86 tells only of changes by 8 dBm or more (bluez, commit
     # e004414a1), and a cuff that lies still would not be heard a second time.
@@ -116,6 +124,22 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
         await _quietly(in_time(scanner.stop(), STOP_SCANNER_S))
 
 
+def _sighting(device: BLEDevice, advertisement: AdvertisementData, adapter: str) -> Sighting:
+    """What bluetoothd knows now: `device` has what it was the first time, and keeps a private address after bonding."""
+    _path, known = advertisement.platform_data
+    said = list(advertisement.service_data.items())[:SERVICES_LIMIT]
+    marker = advertisement.manufacturer_data.get(SIMULATOR_COMPANY, b"")
+    return Sighting(
+        str(known["Address"]).upper(),
+        adapter,
+        bool(known.get("Paired")),
+        time.monotonic(),
+        device,
+        {short(uuid): data for uuid, data in said if len(data) <= SERVICE_DATA_LIMIT},
+        SIMULATOR_SERVICE in advertisement.service_uuids or marker.startswith(SIMULATOR_SAYS),
+    )
+
+
 async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
     """Connect to a device that was just heard, in CONNECT_S. Raises LinkLost."""
     gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -134,6 +158,7 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
             use_services_cache=False,
         )
         try:
+            await _look_again(client, sighting.found.details["path"])
             return GattLink(client, gone, is_real=is_real, is_bonded=sighting.bonded)
         except _BLEAK_ERRORS:  # lost again already, and its services with it
             await client.disconnect()
@@ -146,9 +171,32 @@ async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:
         raise LinkLost(LinkFault.NOT_CONNECTED, words) from error
 
 
+async def _look_again(client: BleakClient, path: str) -> None:
+    """Wait, not for ever, for what bluetoothd exports after it has said that all services are resolved."""
+    for _ in range(LOOK_AGAIN_TIMES):
+        if client.services.services and all(service.characteristics for service in client.services):
+            return
+        await asyncio.sleep(LOOK_AGAIN_S)
+        bus = await get_global_bluez_manager()  # bleak asks once a connection
+        client._backend.services = await bus.get_services(path, use_cached=False, requested_services=None)  # noqa: SLF001
+
+
 async def hang_up_what_was_left(address: str) -> None:
     """End a link that a gateway before us left behind: who is connected does not advertise."""
-    await _quietly(in_time(close_stale_connections_by_address(address), DISCONNECT_S))
+
+    async def hang_up() -> None:
+        bus = await get_global_bluez_manager()
+        for heard_as in sorted({address, *_heard_as(address, bus._properties)}):  # noqa: SLF001 - bleak tells no other way
+            await close_stale_connections_by_address(heard_as)
+
+    await _quietly(in_time(hang_up(), DISCONNECT_S))
+
+
+def _heard_as(address: str, objects: Mapping[str, Any]) -> Iterator[str]:
+    """The addresses in the paths of bluetoothd's objects of a device: of the private one that it bonded with, too."""
+    for path, interfaces in objects.items():
+        if interfaces.get("org.bluez.Device1", {}).get("Address") == address:
+            yield path.rpartition("/dev_")[2].replace("_", ":")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +262,10 @@ class GattLink:
         return bytes(await self._ask(self._client.read_gatt_char(found), f"read {characteristic}", CALL_S))
 
     async def write(self, characteristic: str, value: bytes) -> None:
-        """Write a characteristic, with response. Raises LinkError, of which DeviceRefused is the device's own word."""
+        """Write a characteristic, with response unless it has none. Raises LinkError, DeviceRefused if it says no."""
         found = self._find(characteristic)
-        await self._ask(self._client.write_gatt_char(found, value, response=True), f"write {characteristic}", CALL_S)
+        call = self._client.write_gatt_char(found, value, response="write" in found.properties)
+        await self._ask(call, f"write {characteristic}", CALL_S)
 
     async def subscribe(self, characteristic: str) -> None:
         """Turn on indications or notifications: `next_value` answers them. Raises LinkError."""
@@ -236,15 +285,39 @@ class GattLink:
 
     async def next_value(self, silence_s: float) -> Value | None:
         """Answer the next value; None when nothing came for `silence_s`, or the link is lost and all were answered."""
-        if not self._values and not self.is_gone:
-            self._arrived.clear()
-            arriving = asyncio.ensure_future(self._arrived.wait())
-            try:
-                either: set[asyncio.Future[Any]] = {arriving, self._gone}
-                await asyncio.wait(either, timeout=silence_s, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                arriving.cancel()
+        if not self._values:
+            await self._something_arrives(silence_s)
         return self._values.popleft() if self._values else None
+
+    async def hear(self, characteristic: str, limit_s: float) -> Value | None:
+        """Answer the next value of this characteristic, all others stay; None if none comes in time. Raises LinkLost.
+
+        What came before the link was lost is answered first.
+        """
+        until = time.monotonic() + limit_s
+        while True:
+            value = next((value for value in self._values if value.characteristic == characteristic), None)
+            if value is not None:
+                self._values.remove(value)
+                return value
+            if self.is_gone:
+                raise LinkLost(LinkFault.LINK_LOST, f"the link was lost: wait for {characteristic}")
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            await self._something_arrives(left)
+
+    async def _something_arrives(self, limit_s: float) -> None:
+        """Wait for a value, the loss of the link or the time, whichever comes first."""
+        if self.is_gone:
+            return
+        self._arrived.clear()
+        arriving = asyncio.ensure_future(self._arrived.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {arriving, self._gone}
+            await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arriving.cancel()
 
     def take_values(self) -> list[Value]:
         """Answer what came and was not asked for yet: the device believes that we have it."""

@@ -39,7 +39,7 @@ POWER_OFF_S = 1.0  # an adapter's own time between off and on
 POWER_ON_TRIES = 3  # it answers Busy while it goes off
 
 _BLUEZ, _ROOT = "org.bluez", "/org/bluez"
-_ADAPTER = "org.bluez.Adapter1"
+_ADAPTER, _DEVICE = "org.bluez.Adapter1", "org.bluez.Device1"
 _OBJECTS, _PROPERTIES = "org.freedesktop.DBus.ObjectManager", "org.freedesktop.DBus.Properties"
 _DBUS, _DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 _RULES = (
@@ -163,6 +163,11 @@ class Bluez:
         """Remove a device, and its bond, from bluetoothd. Raises LinkLost where that is not to be had."""
         path = f"{_ROOT}/{self.adapter}"
         device = f"{path}/dev_{address.replace(':', '_')}"
+        (objects,) = await self._call(Message(_BLUEZ, "/", _OBJECTS, "GetManagedObjects"))
+        for known, interfaces in objects.items():  # the path keeps the private address that it bonded with
+            shown = interfaces.get(_DEVICE, {}).get("Address")
+            if shown is not None and shown.value == address and known.startswith(path):
+                device = known
         await self._call(Message(_BLUEZ, path, _ADAPTER, "RemoveDevice", signature="o", body=[device]))
 
     # ---- the bus -------------------------------------------------------------------------------------------------

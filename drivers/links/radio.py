@@ -2,7 +2,8 @@
 
 Laws:
 
-1. Only the addresses that were given are ever connected. What else is heard is neither kept nor logged.
+1. Only the addresses that were given are ever connected. What else is heard is neither kept nor logged. Who is only
+   heard (`hearing`) is never connected.
 2. A device is connected when it was just heard: a cuff advertises for seconds around a measurement. One connects at a
    time, for at most CONNECT_S; up to SESSIONS links live beside one another, for others' advertisements do not wait.
 3. What goes wrong with adapter or daemon is shown, and healed when they are back, by starting the scanner anew.
@@ -18,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from drivers.errors import LinkFault, LinkLost
 from drivers.links.bluetooth import GattLink, Sighting, connect, hang_up_what_was_left, scanning
@@ -58,6 +59,7 @@ class Radio:
         self._sessions = asyncio.Semaphore(SESSIONS)
         self._expected: dict[str, asyncio.Future[None]] = {}
         self._heard_last: dict[str, Sighting] = {}
+        self._hearing: dict[str, Callable[[Sighting], None]] = {}
         self._links: set[GattLink] = set()
         self._failures: dict[str, int] = {}
         self._heard_at = 0.0
@@ -102,6 +104,15 @@ class Radio:
                 await link.close()
             finally:
                 self._sessions.release()
+
+    @contextmanager
+    def hearing(self, address: str, take: Callable[[Sighting], None]) -> Iterator[None]:
+        """Let `take` have each advertisement of one device, on the event loop, in order. It must not raise."""
+        self._hearing[address] = take
+        try:
+            yield
+        finally:
+            del self._hearing[address]
 
     @asynccontextmanager
     async def attended(self, address: str, person: Person) -> AsyncIterator[None]:
@@ -158,6 +169,9 @@ class Radio:
             expected = self._expected.get(sighting.address)
             if expected is not None and not expected.done():
                 expected.set_result(None)
+            take = self._hearing.get(sighting.address)
+            if take is not None:
+                take(sighting)
         if self._trouble is not None and self._bluez.trouble is None:
             self._note(None)
 

@@ -18,6 +18,7 @@ Bluetooth, the same frames). Sent are 25 and 26 of record 0, which read; 52 woul
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -30,14 +31,14 @@ from drivers.models import DeviceModel, Quirks
 from drivers.polling import Polling
 
 FRAME = 8
+FROM_DEVICE = 0xA5
 TIME, VALUE = bytes.fromhex("51 25 00000000 A3 19"), bytes.fromhex("51 26 00000000 A3 1A")
 # The time before and after the value: a measurement that comes between them must not get another one's time.
 REQUESTS = (TIME, VALUE, TIME)
 # Who has not seen the memory for longer cannot know when its newest record was measured.
 WATCHED_S = 10.0
 
-_READS_TIME, _READS_VALUE, _ACKNOWLEDGED = 0x25, 0x26, {0x24: "model", 0x2B: "record_count"}
-_FROM_DEVICE = 0xA5
+_READS_TIME, _READS_VALUE, _ACKNOWLEDGED = 0x25, 0x26, {0x23: "clock", 0x24: "model", 0x2B: "record_count"}
 _NONE = 0xFF
 _SITES = {0: "ear", 1: "forehead", 2: "rectal", 3: "axillary", 6: None}  # 6: child, where is not told
 _THINGS = (4, 5)
@@ -54,12 +55,23 @@ _UNSETTLED = Notice("unsettled", "a record that was not read whole")
 
 def codec(_quirks: Quirks) -> Codec:
     """Answer the codec; this protocol has no quirks."""
-    return _Halves("")
+    return codec_of("")
+
+
+def codec_of(kind: str) -> Codec:
+    """Answer the codec of a device of this kind; a kind that is not known is told from what a record can hold."""
+    return _Halves(kind)
 
 
 def driver(model: DeviceModel) -> Driver:
     """Answer the driver of one device of this model."""
     return _Newest(Polling(Listening(_Halves(model.kind)), REQUESTS, model.polling))
+
+
+def frames(decode: Callable[[bytes], Event]) -> ScannedCodec:
+    """Answer a codec of whole frames; `decode` is handed those whose sum holds."""
+    scan = sized(b"\x51", lambda _: FRAME, head=1, good=lambda frame: sum8(frame[:-1]) == frame[-1])
+    return ScannedCodec(scan, decode, longest=FRAME)
 
 
 class _Halves:
@@ -68,8 +80,7 @@ class _Halves:
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._time: bytes | None = None
-        scan = sized(b"\x51", lambda _: FRAME, head=1, good=lambda frame: sum8(frame[:-1]) == frame[-1])
-        self._codec = ScannedCodec(scan, self._decode, longest=FRAME)
+        self._codec = frames(self._decode)
         self.limit = self._codec.limit
 
     def feed(self, data: bytes) -> list[Event]:
@@ -84,7 +95,7 @@ class _Halves:
 
     def _decode(self, frame: bytes) -> Event:
         command = frame[1]
-        if frame[6] != _FROM_DEVICE:
+        if frame[6] != FROM_DEVICE:
             return Rejected("unknown_reply", frame)
         if command == _READS_TIME:
             self._time = frame
@@ -106,7 +117,7 @@ def _value(frame: bytes, time: bytes | None, kind: str) -> Event:
     if kind == "blood_pressure" and time is not None and not time[4] & 0x80:
         return Notice(*_OTHER_KIND, frame)
     try:
-        device_time = None if time is None else _clock(time)
+        device_time = None if time is None else clock(time)
     except ValueError:
         return Rejected("invalid_timestamp", frame)
     if fourth <= _WARMEST_ROOM or third == fourth == _NONE:
@@ -162,8 +173,8 @@ def _pressure(frame: bytes, time: bytes | None) -> Event:
     return Sample(tuple(measurements), tuple(flags), raw=frame)
 
 
-def _clock(time: bytes) -> datetime:
-    """Answer the minute in which the device measured, by its own clock. Raises ValueError."""
+def clock(time: bytes) -> datetime:
+    """Answer the minute that a frame tells, of a record (25) or of the clock (23). Raises ValueError."""
     date = int.from_bytes(time[2:4], "little")
     day = (2000 + (date >> 9), date >> 5 & 0x0F, date & 0x1F)
     return datetime(*day, time[5] & 0x1F, time[4] & 0x3F)  # noqa: DTZ001 - a device's clock has no zone
@@ -237,7 +248,7 @@ class _Newest:
         record = (self._time, event.raw)
         if record == self._known:
             return _REPEAT
-        at = _clock(self._time)
+        at = clock(self._time)
         is_new = watched and at >= self._latest
         self._known, self._latest = record, at
         return event if is_new or isinstance(event, Notice) else replace(event, flags=(*event.flags, *_OLD_FLAGS))

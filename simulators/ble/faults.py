@@ -17,7 +17,10 @@ class BleFault(StrEnum):
     REPEAT_LAST = "repeat_last"  # the last record of the connection before is the first of this one
     CLOCK_2010 = "clock_2010"  # its clock starts again at 2010-01-01 00:00:00
     DEMONSTRATION = "demonstration"  # an oximeter in a shop window: good numbers of nobody, and a bit that says so
+    NOT_PAIRED = "not_paired"  # an Omron cuff that does not know the key: it answers 820F
+    WRONG_CHECK = "wrong_check"  # an answer whose check does not hold
     CLOCK_WRITE_ERROR = "clock_write_error"  # answers a write to its clock with ATT error 0x80
+    RESERVED_BITS = "reserved_bits"  # sets flag bits that the specification keeps for later
 
 
 def ble_fault_named(name: str) -> BleFault:

@@ -85,7 +85,7 @@ class OpenDevice(ABC):
             ),
             measurement=measurement,
             pairing_allowed=lambda _another_host_bonded: True,
-            is_open=True,
+            bonds=False,
             advertising_interval_ms=advertising_interval_ms,
         )
         self.peripheral.on_subscribed = self._speak

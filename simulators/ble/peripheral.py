@@ -4,13 +4,14 @@
 2. It remembers one host. Whoever pairs last is that host.
 3. It carries the marker service: what a gateway reads on a real radio cannot pass for a patient's.
 4. Just Works pairing, no input and no output; legacy unless told otherwise, as most cuffs sold. A device with a display
-   may show digits instead, which the host must be told. With `is_open` it asks for none: anybody may turn its
+   may show digits instead, which the host must be told. Without `bonds` it asks for none: anybody may turn its
    measurement on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import struct
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -25,9 +26,10 @@ from bumble.gatt import (
     Descriptor,
     Service,
 )
-from bumble.keys import MemoryKeyStore, PairingKeys
-from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.pairing import PairingConfig
 from bumble.transport.common import Transport
+
+from simulators.ble.bonding import BondKeys, Display, NoInputNoOutput
 
 ADVERTISING_INTERVAL_MS = 100.0
 # "SIMULATED\\0vitals" in ASCII, and the same with 01 for its one characteristic. A service of our own, because a serial
@@ -79,6 +81,18 @@ def written(
     return Characteristic(uuid, _Property.READ | _Property.WRITE, allowed | _Allowed.READABLE, value)
 
 
+def told(uuid: str) -> Characteristic[bytes]:
+    """A vendor's characteristic that is only notified."""
+    return Characteristic(UUID(uuid), _Property.NOTIFY, _Allowed.READABLE)
+
+
+def asked(uuid: str, write: Callable[[bytes], None], *, notifies: bool = False) -> Characteristic[bytes]:
+    """A vendor's characteristic that anyone may write, and that answers by notification where it `notifies`."""
+    value: CharacteristicValue[bytes] = CharacteristicValue(write=lambda _connection, data: write(bytes(data)))
+    properties = _Property.WRITE | _Property.NOTIFY if notifies else _Property.WRITE
+    return Characteristic(UUID(uuid), properties, _Allowed.WRITEABLE, value)
+
+
 class Peripheral:
     """One device on one radio. `journal` tells what happened to it, in words, oldest first; never a value."""
 
@@ -89,16 +103,18 @@ class Peripheral:
         name: str,
         address: str,
         services: Sequence[Service],
-        advertised: int,
+        advertised: int | None,
         measurement: Characteristic[bytes],
         pairing_allowed: Callable[[bool], bool],
         secure_connections: bool = False,
-        is_open: bool = False,
+        bonds: bool = True,
+        manufacturer_data: bytes = b"",
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
         shows_passkey: bool = False,
     ) -> None:
         """`advertised` is the service in its advertisements; `measurement` the one that `indicate` sends.
 
+        `bonds`: nobody may subscribe to `measurement` before it has bonded.
         `pairing_allowed` is asked at each pairing; its argument says whether another host is bonded already.
         `shows_passkey`: it has a display, and pairs with nobody who does not know the digits there.
         """
@@ -108,6 +124,7 @@ class Peripheral:
         self.address = address
         self.journal: list[str] = []
         self.on_subscribed: Callable[[Connection], Coroutine[Any, Any, None]] | None = None
+        self.on_unsubscribed: Callable[[], None] | None = None
         self._radio = radio
         self._measurement = measurement
         self._pairing_allowed = pairing_allowed
@@ -117,12 +134,13 @@ class Peripheral:
         self._switching = asyncio.Lock()  # a window that closes while the next opens: bumble loses its advertising set
         self._window: asyncio.TimerHandle | None = None
         self._subscribed = False
-        self._keys = _BondKeys()
+        self._keys = BondKeys()
+        self._is_private = False
         self._device = Device.from_config_with_hci(
             DeviceConfiguration(
                 name=name,
                 address=hci.Address(address, hci.Address.RANDOM_DEVICE_ADDRESS),
-                advertising_data=_advertising_data(name, advertised),
+                advertising_data=_advertising_data(name, advertised, manufacturer_data),
                 advertising_interval_min=advertising_interval_ms,
                 advertising_interval_max=advertising_interval_ms,
             ),
@@ -131,14 +149,14 @@ class Peripheral:
         )
         self._device.keystore = self._keys
         self._device.pairing_config_factory = self._pairing_config
-        if not is_open:
-            # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
-            cccd = Descriptor(
-                GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
-                _Allowed.READABLE | _Allowed.WRITEABLE | _Allowed.WRITE_REQUIRES_ENCRYPTION,
-                self._device.gatt_server.make_descriptor_value(measurement),
-            )
-            measurement.descriptors = [cccd]
+        # bumble adds a CCCD that anyone may write; this one asks for encryption, and so makes the host bond.
+        allowed = _Allowed.READABLE | _Allowed.WRITEABLE
+        cccd = Descriptor(
+            GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+            allowed | _Allowed.WRITE_REQUIRES_ENCRYPTION if bonds else allowed,
+            self._device.gatt_server.make_descriptor_value(measurement),
+        )
+        measurement.descriptors = [cccd]
         measurement.on(measurement.EVENT_SUBSCRIPTION, self._on_subscription)
         self._device.add_services([_marker(), *services])
         self._device.on(self._device.EVENT_CONNECTION, self._on_connection)
@@ -172,12 +190,27 @@ class Peripheral:
         await self._device.power_off()
         await self._radio.close()
 
+    def be_private(self) -> None:
+        """Advertise by a private address from now on, a new one each time. Who bonds is told `address` and the key."""
+        self._is_private = True
+        self._device.irk = hashlib.sha256(self.address.encode()).digest()[:16]
+
     async def advertise(self, window_s: float) -> None:
         """Advertise for `window_s` seconds or until a central connects."""
         self._close_window()
+        if self._is_private:
+            await self._take_a_private_address()
         async with self._switching:
             await self._device.start_advertising(auto_restart=False)
         self._window = asyncio.get_running_loop().call_later(window_s, lambda: self.run(self.stop_advertising()))
+
+    async def _take_a_private_address(self) -> None:
+        async with self._switching:
+            await self._device.stop_advertising()
+            self._device.random_address = hci.Address.generate_private_address(self._device.irk)
+            await self._device.send_sync_command(
+                hci.HCI_LE_Set_Random_Address_Command(random_address=self._device.random_address)
+            )
 
     async def advertise_once(self) -> None:
         """One advertisement, and nobody is there any more when a central answers."""
@@ -217,6 +250,12 @@ class Peripheral:
         self.run(self._unheeded(connection, value))
         await asyncio.sleep(0)
 
+    async def notify(self, characteristic: Characteristic[bytes], value: bytes) -> None:
+        """Send `value` to the central, if there is one that has turned these notifications on."""
+        connection = self.connection
+        if connection is not None:
+            await self._device.notify_subscriber(connection, characteristic, value)
+
     async def hang_up(self) -> None:
         """End the link, if there is one, as a device does that is done."""
         connection = self.connection
@@ -240,8 +279,15 @@ class Peripheral:
         def allowed() -> bool:
             return self._pairing_allowed(self._keys.other_than(connection.peer_address))
 
-        delegate = _Display(allowed, self._show) if self._shows_passkey else _NoInputNoOutput(allowed)
-        return PairingConfig(sc=self._secure_connections, mitm=self._shows_passkey, bonding=True, delegate=delegate)
+        private = self._is_private
+        delegate = Display(allowed, self._show) if self._shows_passkey else NoInputNoOutput(allowed, private=private)
+        return PairingConfig(
+            sc=self._secure_connections,
+            mitm=self._shows_passkey,
+            bonding=True,
+            delegate=delegate,
+            identity_address_type=PairingConfig.AddressType.RANDOM,
+        )
 
     def _show(self, passkey: int) -> None:
         self.shown_passkey = passkey
@@ -257,6 +303,8 @@ class Peripheral:
         self._subscribed = notify or indicate
         if self._subscribed and self.on_subscribed is not None:
             self.run(self.on_subscribed(connection))
+        if not self._subscribed and self.on_unsubscribed is not None:
+            self.on_unsubscribed()
 
     async def _unheeded(self, connection: Connection, value: bytes) -> None:
         try:
@@ -270,58 +318,21 @@ class Peripheral:
             self._window = None
 
 
-class _BondKeys(MemoryKeyStore):
-    """The keys of one host.
-
-    bumble 0.0.236 answers a legacy re-encryption in the peripheral's role with the central's LTK
-    (device.py, get_long_term_key); a real device answers with its own, which is the one in use.
-    """
-
-    def other_than(self, address: hci.Address) -> bool:
-        return any(name != str(address) for name in self.all_keys)
-
-    async def update(self, name: str, keys: PairingKeys) -> None:
-        if keys.ltk_central:
-            keys.ltk_peripheral = keys.ltk_central
-        self.all_keys.clear()
-        await super().update(name, keys)
-
-
-class _NoInputNoOutput(PairingDelegate):
-    def __init__(self, allowed: Callable[[], bool]) -> None:
-        encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
-        super().__init__(self.NO_OUTPUT_NO_INPUT, encryption_only, encryption_only)
-        self._allowed = allowed
-
-    async def accept(self) -> bool:
-        return self._allowed()
-
-
-class _Display(PairingDelegate):
-    def __init__(self, allowed: Callable[[], bool], show: Callable[[int], None]) -> None:
-        encryption_only = self.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
-        super().__init__(self.DISPLAY_OUTPUT_ONLY, encryption_only, encryption_only)
-        self._allowed = allowed
-        self._show = show
-
-    async def accept(self) -> bool:
-        return self._allowed()
-
-    async def display_number(self, number: int, digits: int) -> None:  # noqa: ARG002 - bumble's
-        self._show(number)
-
-
 def _marker() -> Service:
     says_so = Characteristic(UUID(MARKER), _Property.READ, _Allowed.READABLE, b"SIM")
     return Service(UUID(MARKER_SERVICE), [says_so])
 
 
-def _advertising_data(name: str, service: int) -> bytes:
+def _advertising_data(name: str, service: int | None, manufacturer_data: bytes) -> bytes:
     structures = [
         (AdvertisingData.FLAGS, bytes([_LIMITED_OR_GENERAL_LE_ONLY])),
-        (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, struct.pack("<H", service)),
         (AdvertisingData.COMPLETE_LOCAL_NAME, name.encode()),
     ]
+    if service is not None:
+        uuids = AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS
+        structures.insert(1, (uuids, struct.pack("<H", service)))
+    if manufacturer_data:
+        structures.append((AdvertisingData.MANUFACTURER_SPECIFIC_DATA, manufacturer_data))
     data = bytes(AdvertisingData(structures))
     if len(data) > 31:
         raise ValueError(

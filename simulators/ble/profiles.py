@@ -13,12 +13,16 @@ from decimal import Decimal
 from enum import IntEnum, IntFlag
 
 # Assigned numbers, 16 bits each.
+CURRENT_TIME_SERVICE = 0x1805
 HEALTH_THERMOMETER = 0x1809
 HEART_RATE = 0x180D
 DEVICE_INFORMATION = 0x180A
 BATTERY = 0x180F
 BLOOD_PRESSURE = 0x1810
 PULSE_OXIMETER = 0x1822
+BODY_COMPOSITION = 0x181B
+USER_DATA = 0x181C
+WEIGHT_SCALE = 0x181D
 DATE_TIME = 0x2A08
 BATTERY_LEVEL = 0x2A19
 TEMPERATURE_MEASUREMENT = 0x2A1C
@@ -26,12 +30,18 @@ MODEL_NUMBER = 0x2A24
 SERIAL_NUMBER = 0x2A25
 FIRMWARE_REVISION = 0x2A26
 MANUFACTURER_NAME = 0x2A29
+CURRENT_TIME = 0x2A2B
 BLOOD_PRESSURE_MEASUREMENT = 0x2A35
 HEART_RATE_MEASUREMENT = 0x2A37
 BLOOD_PRESSURE_FEATURE = 0x2A49
 PLX_SPOT_CHECK = 0x2A5E
 PLX_CONTINUOUS = 0x2A5F
 PLX_FEATURES = 0x2A60
+BODY_COMPOSITION_FEATURE = 0x2A9B
+BODY_COMPOSITION_MEASUREMENT = 0x2A9C
+WEIGHT_MEASUREMENT = 0x2A9D
+WEIGHT_SCALE_FEATURE = 0x2A9E
+USER_CONTROL_POINT = 0x2A9F
 
 
 class BloodPressureStatus(IntFlag):
@@ -49,6 +59,7 @@ class BloodPressureStatus(IntFlag):
 class TemperatureType(IntEnum):
     """Where it was taken: Temperature Type, 2A1D, also the last field of 2A1C."""
 
+    NOT_SAID = 0  # reserved, and seen
     ARMPIT = 1
     BODY = 2
     EAR = 3
@@ -83,6 +94,27 @@ def read_date_time(data: bytes) -> datetime:
         raise ValueError(f"a Date Time has 7 bytes, this {len(data)}")
     year, month, day, hour, minute, second = struct.unpack("<HBBBBB", data)
     return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - a device's clock knows no zone
+
+
+def current_time(when: datetime | None) -> bytes:
+    """Current Time, 2A2B, 10 bytes: to 1/256 s, with the day of the week, never adjusted; None is the unknown date."""
+    if when is None:
+        return bytes(10)
+    return date_time(when) + bytes([when.isoweekday(), when.microsecond * 256 // 1_000_000, 0])
+
+
+def read_current_time(data: bytes) -> datetime:
+    """The time that a host writes to 2A2B, to the second. ValueError if it is not 10 bytes or no date."""
+    if len(data) != 10:
+        raise ValueError(f"a Current Time has 10 bytes, this {len(data)}")
+    return read_date_time(data[:7])
+
+
+def beurer_record(systolic: int, diastolic: int, pulse: int, *, taken: datetime, user: int, status: int) -> bytes:
+    """2A35 as a BM85 sends it: flags 0x56, no mean pressure, a user unannounced, pulse and status big-endian."""
+    pressures = sfloat(Decimal(systolic)) + sfloat(Decimal(diastolic)) + bytes(2)
+    tail = sfloat(Decimal(pulse))[::-1] + bytes([user]) + struct.pack(">H", status)
+    return bytes([0x56]) + pressures + date_time(taken) + tail
 
 
 def blood_pressure_measurement(
@@ -136,6 +168,58 @@ def temperature_measurement(
             bytes([site]) if site is not None else b"",
         )
     )
+
+
+def weight_measurement(
+    weight: Decimal | None,
+    *,
+    step: Decimal,
+    pounds: bool = False,
+    taken: datetime | None = None,
+    user: int | None = None,
+    bmi_and_height: tuple[int, int] | None = None,
+    reserved: int = 0,
+) -> bytes:
+    """Weight Measurement, 2A9D; None: unsuccessful. One count is worth `step`; `bmi_and_height` are counts.
+
+    ValueError if the weight lies between two counts, or has too many.
+    """
+    flags = (
+        pounds << 0 | (taken is not None) << 1 | (user is not None) << 2 | (bmi_and_height is not None) << 3 | reserved
+    )
+    return b"".join(
+        (
+            struct.pack("<BH", flags, 0xFFFF if weight is None else _counted(weight, step)),
+            date_time(taken) if taken is not None else b"",
+            bytes([user]) if user is not None else b"",
+            struct.pack("<HH", *bmi_and_height) if bmi_and_height is not None else b"",
+        )
+    )
+
+
+def body_composition_measurement(
+    body_fat: int, *fields: tuple[int, int], taken: datetime | None = None, user: int | None = None
+) -> bytes:
+    """Body Composition Measurement, 2A9C, metric: `body_fat` in tenths of a per cent, 0xFFFF unsuccessful.
+
+    `fields`: the bit of the flags (3 to 11, rising) and the counts of each.
+    """
+    flags = (taken is not None) << 1 | (user is not None) << 2 | sum(1 << bit for bit, _ in fields)
+    return b"".join(
+        (
+            struct.pack("<HH", flags, body_fat),
+            date_time(taken) if taken is not None else b"",
+            bytes([user]) if user is not None else b"",
+            *(struct.pack("<H", count) for _, count in fields),
+        )
+    )
+
+
+def _counted(value: Decimal, step: Decimal) -> int:
+    counts = value / step
+    if counts != counts.to_integral_value() or not 0 <= counts < 0xFFFF:
+        raise ValueError(f"{value} is no weight in steps of {step} that 16 bits hold")
+    return int(counts)
 
 
 def _scaled(value: Decimal | None, *, exponent_bits: int, mantissa_bits: int) -> bytes:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from decimal import Decimal, InvalidOperation
-from functools import partial
+from typing import Any
 
-from simulators.ble.and_device import AndDevice
-from simulators.ble.and_ua_651ble import AndUa651ble
-from simulators.ble.and_ut_201ble import AndUt201ble
-from simulators.ble.choicemmed import ChoicemmedOximeter
+from simulators.ble.catalogue import MODELS, WEIGHT_STEP, BleModel, values
 from simulators.ble.faults import ble_fault_named
-from simulators.ble.masimo_mightysat import MightySat
-from simulators.ble.open_device import OpenDevice
-from simulators.ble.polar import PolarStrap
+from simulators.ble.mi_scale import MiScale
 from simulators.ble.profiles import float32, sfloat
 from simulators.patient import Patient
 from simulators.ports.air import open_dongle
@@ -26,22 +21,13 @@ from simulators.story import setting
 
 EVERY_S = 60.0
 _STOP_S = 1.0  # a command to the controller is answered first; a dongle that was pulled out answers none
-
-_Maker = Callable[..., AndDevice | OpenDevice]
-_MODELS: Mapping[str, tuple[_Maker, str, tuple[str, ...]]] = {
-    "and-ua-651ble": (AndUa651ble, "C8:1E:8E:00:00:01", ("systolic", "diastolic", "pulse_rate")),
-    "and-ut-201ble": (AndUt201ble, "C8:1E:8E:00:02:01", ("body_temperature",)),
-    "choicemmed-plx": (ChoicemmedOximeter, "C8:1E:8E:00:03:01", ("oxygen_saturation", "pulse_rate")),
-    "masimo-mightysat": (MightySat, "C8:1E:8E:00:04:01", ("oxygen_saturation", "pulse_rate")),
-    "polar-h7": (partial(PolarStrap, model="H7"), "C8:1E:8E:00:05:01", ("heart_rate",)),
-    "polar-h10": (partial(PolarStrap, model="H10"), "C8:1E:8E:00:05:02", ("heart_rate",)),
-}
+_HIGHEST, _LOWEST_SYSTOLIC = 250, 25
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")  # its two highest bits are ones (Core, vol. 6, B, 1.3.2)
 
 
 def ble_models() -> tuple[str, ...]:
     """The ids of all models with a radio that can be simulated."""
-    return tuple(_MODELS)
+    return tuple(MODELS)
 
 
 async def serve_ble(
@@ -58,15 +44,22 @@ async def serve_ble(
 
     Without `dongle` it is on a simulated air: the first line is the environment for the gateway's process. `dongle` is
     a real controller, named as bumble names transports (`usb:0`). The last line is the device's address and name.
-    `settings` are KIND=VALUE (mmHg, /min, °C); what is not set is a patient's, from `seed`. `faults` happen each time.
+    `settings` are KIND=VALUE (mmHg, /min, °C, kg; a Detecto's pounds); what is not set is a patient's, from `seed`.
+    `faults` happen each time.
     ValueError for bad usage, in words for who typed it; RuntimeError or OSError if bus or dongle cannot be had.
     """
-    make, usual_address, kinds = _MODELS[model]
-    given = dict(_value(text, kinds) for text in settings)
+    simulated = MODELS[model]
+    given = dict(_value(text, simulated.kinds) for text in settings)
+    if simulated.bytewise and any(
+        not (_LOWEST_SYSTOLIC if kind == "systolic" else 0) <= number <= _HIGHEST for kind, number in given.items()
+    ):
+        raise ValueError(f"this device keeps numbers from 0 to {_HIGHEST}, a systolic from {_LOWEST_SYSTOLIC}")
     standing = [ble_fault_named(name) for name in faults]
-    at = (address or usual_address).upper()
+    at = (address or simulated.address).upper()
     if not _RANDOM_STATIC.fullmatch(at):
-        raise ValueError(f"{address!r} is no random static address, as in {usual_address}: the first byte is C0 to FF")
+        raise ValueError(
+            f"{address!r} is no random static address, as in {simulated.address}: the first byte is C0 to FF"
+        )
     async with AsyncExitStack() as stack:
         if dongle is None:
             room = await stack.enter_async_context(Room())
@@ -75,13 +68,14 @@ async def serve_ble(
                 sys.stdout.write(f"{name}={value}\n")
         else:
             radio = await open_dongle(dongle)
-        device = make(radio, at, standing=standing)
+        device = simulated.make(radio, at, standing=standing)
         await stack.enter_async_context(device)
-        sys.stdout.write(f"{device.address} {device.peripheral.name}\n")
+        name = device.name if isinstance(device, MiScale) else device.peripheral.name
+        sys.stdout.write(f"{device.address} {name}\n")
         sys.stdout.flush()
         # Beside this task: bumble waits by asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
         stopped = asyncio.Event()
-        measuring = asyncio.ensure_future(_measure_until(stopped, device, Patient(seed), given, every_s))
+        measuring = asyncio.ensure_future(_measure_until(stopped, simulated, device, Patient(seed), given, every_s))
         try:
             await asyncio.wait({measuring})
             measuring.result()
@@ -93,36 +87,14 @@ async def serve_ble(
 
 
 async def _measure_until(
-    stopped: asyncio.Event,
-    device: AndDevice | OpenDevice,
-    patient: Patient,
-    given: Mapping[str, Decimal],
-    every_s: float,
+    stopped: asyncio.Event, model: BleModel, device: Any, patient: Patient, given: Mapping[str, Decimal], every_s: float
 ) -> None:
     while not stopped.is_set():
-        await _measure(device, patient, given)
+        await model.measure(device, {**values(model.kinds, patient.vitals), **given})
         with suppress(TimeoutError):
             async with asyncio.timeout(every_s):
                 await stopped.wait()
         patient.advance(every_s)
-
-
-async def _measure(device: AndDevice | OpenDevice, patient: Patient, given: Mapping[str, Decimal]) -> None:
-    vitals = patient.vitals
-    if isinstance(device, AndUa651ble):
-        await device.measure(
-            int(given.get("systolic", round(vitals.systolic))),
-            int(given.get("diastolic", round(vitals.diastolic))),
-            int(given.get("pulse_rate", round(vitals.pulse))),
-        )
-    elif isinstance(device, AndUt201ble):
-        await device.measure(given.get("body_temperature", Decimal(f"{vitals.temperature_c:.1f}")))
-    elif isinstance(device, ChoicemmedOximeter | MightySat):
-        await device.measure(
-            int(given.get("oxygen_saturation", round(vitals.spo2))), int(given.get("pulse_rate", round(vitals.pulse)))
-        )
-    elif isinstance(device, PolarStrap):
-        await device.measure(int(given.get("heart_rate", round(vitals.pulse))))
 
 
 def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
@@ -135,6 +107,10 @@ def _value(text: str, kinds: Sequence[str]) -> tuple[str, Decimal]:
         number = Decimal("nan")
     if not number.is_finite():
         raise ValueError(f"{text!r}: {value!r} is no number")
+    if kind == "body_weight":
+        if number < 0 or number > 300 or number % WEIGHT_STEP:
+            raise ValueError(f"{text!r}: a weight from 0 to 300, in steps of {WEIGHT_STEP}")
+        return kind, number
     try:
         (float32 if kind == "body_temperature" else sfloat)(number)
     except ValueError as error:

@@ -3,12 +3,17 @@
     bleak, unmodified ── dbus-daemon ── Bluez ── bumble host and controller ── Air ── a simulated device
 
 1. GATT and pairing are done for real; only the words on the bus are imitated.
-2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `hang`, `die`), and where bluetoothd fails by
-   itself: pairing without an agent, a lost bond, two discoveries of one client. See bluez_device.py, bluez_agents.py.
+2. It fails when it is told to (`fail`, `power`, `unplug`, `go_deaf`, `resolve_early`, `hang`, `die`), and where
+   bluetoothd fails by itself: pairing without an agent, a lost bond, two discoveries of one client. See
+   bluez_device.py, bluez_agents.py.
 3. Each advertisement is told as a change of RSSI, also of a bonded device. After 5.86 (bluez e004414a1) bluetoothd does
    so only while a filter names RSSI or Pathloss; without one it tells of changes of 8 dBm or more.
-4. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, service data,
-   the removal of devices that were not heard for 30 s. AcquireNotify is not offered; bleak does without.
+4. Service data stays as it was last heard, whatever is advertised after it. Who is bonded and has told its identity is
+   known by it from then on, whatever private address it advertises with: its object keeps its path and changes its
+   Address, as bluetoothd's does.
+5. Not imitated: RSSI that changes, separate scan responses, CCCDs that last over a bonded reconnection, the removal of
+   devices that were not heard for 30 s, a controller that filters duplicates. AcquireNotify is not offered; bleak
+   does without.
 
 Source of names and errors: bluez, doc/org.bluez.*.rst and src/. Of behaviour: kernel 6.12 with bluetoothd
 5.66 and 5.82.
@@ -138,6 +143,10 @@ class Bluez:
     def go_deaf(self, until: Cure) -> None:
         """Report no device any more, though it is said to be discovering; see Cure. Links and connecting go on."""
         self._adapter.deaf = until
+
+    def resolve_early(self, late_s: float) -> None:
+        """Say from now on that services are resolved `late_s` before their characteristics are there; 0: no more."""
+        self._adapter.late_s = late_s
 
     def hang(self) -> None:
         """Stand still as after SIGSTOP: the name is owned, nothing is answered or told. Links stay, as the kernel's."""

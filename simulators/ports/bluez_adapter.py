@@ -37,7 +37,7 @@ class Adapter:
     """One adapter, over a bumble central and the bonds it keeps. Raises BluezError as bluetoothd answers.
 
     Clients are D-Bus names: each has its discovery and its filter. `deaf`: nothing is reported any more, though all
-    looks well, until the cure.
+    looks well, until the cure. `late_s`: so long after ServicesResolved come the characteristics (bluez/bluez#1489).
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Adapter:
         self._keys = keys
         self._consent = consent
         self.deaf: Cure | None = None
+        self.late_s = 0.0
         self._connecting = asyncio.Lock()
         self._devices: dict[str, RemoteDevice] = {}
         self._filters: dict[str, set[str]] = {}
@@ -182,14 +183,31 @@ class Adapter:
         wanted = any(not asked or asked & set(uuids) for asked in self._discovering.values())
         if not wanted or self.deaf or PATH not in self._tree:
             return
-        path = path_of(advertisement.address)
-        device = self._devices.get(path)
+        device = self._who_is(advertisement.address)
+        path = path_of(advertisement.address) if device is None else device.path
         if device is None:
             device = RemoteDevice(
-                advertisement.address, path, self._tree, self._central, self._keys, self._connecting, self._consent
+                advertisement.address,
+                path,
+                self._tree,
+                self._central,
+                self._keys,
+                self._connecting,
+                self._consent,
+                lambda: self.late_s,
             )
             self._devices[path] = device
         device.heard(PATH, _advertised(advertisement, uuids))
+
+    def _who_is(self, address: hci.Address) -> RemoteDevice | None:
+        """The device that advertises with `address`, also with a private one that a bonded device's key resolves."""
+        resolver = self._central.address_resolver
+        identity = resolver.resolve(address) if address.is_resolvable and resolver is not None else None
+        for device in self._devices.values():
+            if identity is not None and device.address == identity:
+                device.on_air = address
+                return device
+        return self._devices.get(path_of(address))
 
 
 def _services(advertisement: Advertisement) -> list[str]:
@@ -213,4 +231,8 @@ def _advertised(advertisement: Advertisement, uuids: list[str]) -> dict[str, Var
     makers = data.get_all(AdvertisingData.MANUFACTURER_SPECIFIC_DATA)
     if makers:
         told["ManufacturerData"] = Variant("a{qv}", {company: Variant("ay", bytes(value)) for company, value in makers})
+    services = data.get_all(AdvertisingData.SERVICE_DATA_16_BIT_UUID)
+    if services:
+        said = {long_uuid(uuid): Variant("ay", bytes(value)) for uuid, value in services}
+        told["ServiceData"] = Variant("a{sv}", said)
     return told

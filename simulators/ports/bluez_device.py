@@ -6,7 +6,9 @@ What the real ones do (seen with kernel 6.12 and bluetoothd 5.66 and 5.82), and 
    consent. Without it, or where the device refuses, the link ends and the call that caused it is never answered.
 2. A device that has lost its bond is told by Connect: le-connection-abort-by-local, however often it is tried. Only
    RemoveDevice and a new pairing help.
-3. GATT objects of a bonded device stay on the bus when the link is gone; those of others go with it.
+3. A device that tells its identity when it bonds goes by it from then on: Address changes, the path does not
+   (src/device.c, device_update_addr).
+4. GATT objects of a bonded device stay on the bus when the link is gone; those of others go with it.
 """
 
 from __future__ import annotations
@@ -57,15 +59,21 @@ class RemoteDevice:
         keys: MemoryKeyStore,
         connecting: asyncio.Lock,
         consent: Callable[[str], Awaitable[bool]],
+        late_s: Callable[[], float],
     ) -> None:
-        """`connecting`: one at a time on one radio. `consent` asks the agent, by the device's path."""
+        """`connecting`: one at a time on one radio. `consent` asks the agent, by the device's path.
+
+        `late_s`: how long after it has said that all services are resolved their characteristics come.
+        """
         self.path = path
         self.address = address
+        self.on_air = address  # a private one, where it is bonded and has told its identity
         self._tree = tree
         self._central = central
         self._keys = keys
         self._connecting = connecting
         self._consent = consent
+        self._late_s = late_s
         self._attempt: asyncio.Task[None] | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -202,7 +210,7 @@ class RemoteDevice:
     async def _connect(self) -> None:
         async with self._connecting:
             try:
-                connection = await self._central.connect_le(self.address, timeout=_CONNECT_S)
+                connection = await self._central.connect_le(self.on_air, timeout=_CONNECT_S)
             except asyncio.CancelledError:
                 await self._cancel_at_controller()
                 raise
@@ -239,11 +247,19 @@ class RemoteDevice:
             self._central.remove_listener(with_failure, listener)
 
     async def _resolve(self, connection: Connection) -> None:
+        late_s = self._late_s()
+
+        async def between() -> None:
+            if late_s:
+                self._tree.change(self.path, DEVICE, ServicesResolved=Variant("b", True))
+                await asyncio.sleep(late_s)
+
         try:
-            await self.gatt.resolve(connection)
+            await self.gatt.resolve(connection, between)
         except (BaseBumbleError, TimeoutError):
             return  # the link is lost, and that is told elsewhere
-        self._tree.change(self.path, DEVICE, ServicesResolved=Variant("b", True))
+        if not late_s:
+            self._tree.change(self.path, DEVICE, ServicesResolved=Variant("b", True))
 
     async def _bond(self, reason_if_not: int) -> None:
         connection = self._connection
@@ -254,7 +270,11 @@ class RemoteDevice:
         except (BaseBumbleError, LinkGone) as error:
             await self._hang_up(reason_if_not)
             raise BluezError(*_NOT_AUTHENTICATED) from error
-        self._tree.change(self.path, DEVICE, Paired=Variant("b", True), Bonded=Variant("b", True))
+        changed = {"Paired": Variant("b", True), "Bonded": Variant("b", True)}
+        if connection.peer_address != self.address:
+            self.address = connection.peer_address
+            changed["Address"] = Variant("s", self.address.to_string(False))
+        self._tree.change(self.path, DEVICE, **changed)
 
     async def _hang_up(self, reason: int) -> None:
         connection = self._connection

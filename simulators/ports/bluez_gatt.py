@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from bumble.core import UUID
@@ -41,11 +41,12 @@ class RemoteGatt:
         self._sessions: set[tuple[str, str]] = set()  # who is told of what: (path, client)
         self._tellers: dict[tuple[str, str], Callable[[bytes], None]] = {}
 
-    async def resolve(self, connection: Connection) -> None:
-        """Discover all, and show it."""
+    async def resolve(self, connection: Connection, between: Callable[[], Awaitable[None]]) -> None:
+        """Discover all, and show it: services, then, after `between`, what they have."""
         peer = Peer(connection)
         await peer.request_mtu(_MTU)
-        for service in await peer.discover_services():
+        services = await peer.discover_services()
+        for service in services:
             path = f"{self._device_path}/service{service.handle:04x}"
             self._tree.add(
                 path,
@@ -58,6 +59,9 @@ class RemoteGatt:
                     }
                 },
             )
+        await between()
+        for service in services:
+            path = f"{self._device_path}/service{service.handle:04x}"
             for characteristic in await service.discover_characteristics():
                 await self._show(characteristic, path, connection.att_mtu)
 

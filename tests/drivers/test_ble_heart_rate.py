@@ -35,19 +35,23 @@ def test_a_rate_is_what_its_vector_says(vector: dict[str, Any]) -> None:
     expected, event = vector["expected"], decode(vector["hex"])
     if vector.get("expect_reject"):
         assert isinstance(event, Rejected)
-    elif expected.get("sensor_contact") == "not_detected":  # status first: 255 is what stands there with nobody in it
-        assert isinstance(event, Notice)
-        assert event.code == "sensor_off"
     else:
         assert rate(vector["hex"]) == expected["heart_rate_bpm"]
+        assert isinstance(event, Sample)
+        assert event.flags == (("no_contact",) if expected.get("sensor_contact") == "not_detected" else ())
 
 
 def test_contact_counts_only_where_the_strap_can_tell_it() -> None:
     assert rate("0048") == rate("0248") == rate("0648") == 72
     event = decode("0448")
+    assert isinstance(event, Sample)
+    assert event.flags == ("no_contact",)
+
+
+def test_without_contact_and_without_a_rate_it_is_off() -> None:
+    event = decode("0400")
     assert isinstance(event, Notice)
     assert event.code == "sensor_off"
-    assert "72" not in event.detail
 
 
 @pytest.mark.parametrize("value", ["0000", "010000", "0600", "10002c03"])
@@ -75,4 +79,4 @@ def test_any_value_is_one_event_with_at_most_one_vital(value: bytes) -> None:
     assert event.raw == value
     if isinstance(event, Sample):
         assert [type(one) for one in event.measurements] == [Measurement]
-        assert event.flags == ()
+        assert event.flags == (("no_contact",) if value[0] & 6 == 4 else ())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers import registry
-from drivers.contract import Driver, Event, Notice, Rejected, Sample
+from drivers.contract import Driver, Event, Measurement, Notice, Rejected, Sample
+from drivers.spot_check import SpotChecks
 from gateway.catalogue import load_model
 
 MODEL = load_model("nellcor-n-560")
@@ -53,6 +55,16 @@ def test_what_came_before_a_break_counts_with_nothing_after_it(broken: bytes) ->
 
 def test_a_header_is_no_break() -> None:
     assert values(play([line(97)] * 3 + [HEADER] + [line(97)] * 9)) == [97]
+
+
+def test_what_is_counted_without_contact_is_a_break_and_never_part_of_a_reading() -> None:
+    checks = SpotChecks(load_model("polar-h10").spot_check)
+    worn, off = (Sample((Measurement("heart_rate", Decimal(72), "/min"),), flags) for flags in ((), ("no_contact",)))
+    frames = load_model("polar-h10").spot_check.frames
+    events = [event for one in [*[worn] * (frames - 1), off, *[worn] * (frames - 1)] for event in checks.take(one)]
+    assert not [event for event in events if isinstance(event, Sample)]
+    codes = [event.code for event in [*events, *checks.end()] if isinstance(event, Notice)]
+    assert Counter(codes) == {"unsettled": 2 * (frames - 1), "sensor_off": 1}
 
 
 def test_silence_is_a_break_also_where_nobody_ticked() -> None:

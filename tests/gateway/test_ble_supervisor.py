@@ -6,20 +6,26 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from drivers.ble import date_time
-from drivers.links.bluetooth import Value
+from drivers.ble.session import Subscribe
+from drivers.errors import DeviceRefused, LinkFault
+from drivers.links.bluetooth import GattLink, Value
+from gateway import ble_supervisor
+from gateway.ble_session import BleSession, _perform
 from gateway.ble_supervisor import BleSupervisor
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.payload import Origin
+from gateway.reading import Mode
 from gateway.settings import Device
 from gateway.standing import UNREADABLE_AFTER
 from gateway.store import Draft
@@ -131,6 +137,23 @@ async def test_our_own_clock_may_be_set_right_between_the_devices_clock_and_its_
     assert abs(reading["time"]["clock_offset_s"]) < 60
 
 
+@pytest.mark.parametrize(("ages", "drained"), [((3600, 20), 1), ((20, 3600), 0), ((20,), 1), ((20, None), 0), ((), 0)])
+async def test_after_a_record_of_now_nothing_is_left_of_the_time_before_the_clock_was_set(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, ages: tuple[int | None, ...], drained: int
+) -> None:
+    clock = Clock([lambda: True], wall=NOW.timestamp)
+    clock.refresh()
+    attending = supervisor(disk, clock, Link([b"?" if age is None else record(age) for age in ages]))
+    told: list[None] = []
+
+    async def noted() -> None:
+        told.append(None)
+
+    monkeypatch.setattr(attending._attended.frames, "drained", noted)
+    await attending._attend()
+    assert len(told) == drained
+
+
 async def test_a_cuff_of_which_no_record_can_be_read_is_shown_though_each_is_a_connection_of_its_own(
     disk: Disk,
 ) -> None:
@@ -147,17 +170,89 @@ async def test_a_cuff_of_which_no_record_can_be_read_is_shown_though_each_is_a_c
     assert attending.standing.status.reason is None
 
 
+async def test_a_device_is_left_alone_for_as_long_as_its_row_says(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rested(Exception):
+        pass
+
+    rests: list[tuple[float, float]] = []
+
+    def rest(least: float, most: float) -> float:
+        rests.append((least, most))
+        raise Rested
+
+    monkeypatch.setattr("random.uniform", rest)
+    for rest_s, expected in ((0.0, ble_supervisor.REST_S), (30.0, 30.0)):
+        attending = supervisor(disk, Clock([lambda: True]), Link([record()]))
+        model = attending._attended.model
+        attending._attended.model = replace(model, session=replace(model.session, rest_s=rest_s))
+        with pytest.raises(Rested):
+            await attending.run()
+        assert rests.pop() == (expected, expected)
+
+
+async def test_what_nobody_asked_for_is_refused(disk: Disk) -> None:
+    attending = supervisor(disk, Clock([lambda: True]), Link([]))
+    session = BleSession(attending._attended, cast("GattLink", Link([])), Mode.TEST)
+    session._take(Value("49123040-aee8-11e1-a74d-0002a5d5c51b", b"\x08", 1.0))
+    assert attending.standing.status.counts.rejected == {"unasked": 1}
+    assert disk.kept == []
+
+
 async def test_a_defect_in_one_record_takes_no_other_with_it(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock([lambda: True])
     attending = supervisor(disk, clock, Link([record(systolic=111), record(systolic=112), record(systolic=113)]))
-    draft = attending._intake.draft
+    draft = attending._attended.intake.draft
 
     def failing(reading: Any, name: Any = None, characteristic: Any = None) -> Draft:
         if reading.vitals[0].value == 111:
             raise RuntimeError
         return draft(reading, name, characteristic)
 
-    monkeypatch.setattr(attending._intake, "draft", failing)
+    monkeypatch.setattr(attending._attended.intake, "draft", failing)
     with pytest.raises(RuntimeError):
         await attending._attend()
     assert [reading["vitals"][0]["value"] for reading in disk.kept] == [112, 113]
+
+
+class Refusing(Link):
+    async def subscribe(self, _characteristic: str) -> None:
+        raise DeviceRefused(LinkFault.DEVICE_REFUSED, "no")
+
+
+async def test_a_refused_subscription_ends_the_session_only_where_it_must_be() -> None:
+    link = cast("GattLink", Refusing([]))
+    assert (await _perform(link, Subscribe("2A2B", must=False))).refused
+    with pytest.raises(DeviceRefused):
+        await _perform(link, Subscribe("2A35"))
+
+
+class Ticking(Link):
+    """Says its record, and then its clock again and again, for as long as somebody listens."""
+
+    has = frozenset({"2A35", "2A2B"})
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.patience: list[float] = []
+
+    async def next_value(self, silence_s: float) -> Value | None:
+        self.patience.append(silence_s)
+        if silence_s == 0:
+            return None
+        await asyncio.sleep(0)
+        what, said = ("2A35", record()) if len(self.patience) == 1 else ("2A2B", bytes(10))
+        return Value(what, said, asyncio.get_running_loop().time())
+
+    def take_values(self) -> list[Value]:
+        return []
+
+
+async def test_a_clock_that_goes_on_ticking_keeps_no_session_open(disk: Disk) -> None:
+    link = Ticking()
+    attending = supervisor(disk, Clock([lambda: True]), link)
+    model = attending._attended.model
+    attending._attended.model = replace(model, session=replace(model.session, silence_s=0.05))
+    session = await attending._attend()
+    assert len(disk.kept) == session.records == 1
+    assert attending.standing.status.counts.notices == len(link.patience) - 2, "what it says beside is counted"
+    assert link.patience[1:-1] == sorted(link.patience[1:-1], reverse=True)

@@ -284,6 +284,25 @@ def test_what_is_unwise_is_a_warning(load: Load, old: str, new: str, told: tuple
     assert told[1] in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("address", "is_private"),
+    [
+        ("5B:10:22:33:44:55", True),  # resolvable: it begins with the bits 01
+        ("7e:10:22:33:44:55", True),
+        ("2A:10:22:33:44:55", True),  # not resolvable: 00
+        ("C8:1E:8E:00:00:01", False),  # random static: 11
+        ("C9:1E:8E:00:00:01", False),
+        ("60:77:71:00:00:01", False),  # public: a maker's, as IEEE gives them out
+        ("00:1E:8E:00:00:01", False),
+    ],
+)
+def test_an_address_that_changes_earns_a_warning(load: Load, address: str, is_private: bool) -> None:
+    loaded = load(GOOD.replace("model: a-scale\n    port: /dev/pts/7", f'model: a-cuff\n    address: "{address}"'))
+    assert loaded.settings is not None
+    assert ["identity address" in str(problem) for problem in loaded.problems] == [True] * is_private
+    assert all(problem.severity == "warning" for problem in loaded.problems)
+
+
 def test_an_alias_has_the_place_of_its_anchor(load: Load) -> None:
     text = GOOD.replace("/7", "/7\n    serial: &line {baud: 1}\n  - id: b\n    model: a-scale\n    port: /dev/b\n")
     lines = [str(problem) for problem in load(text.replace("/dev/b\n", "/dev/b\n    serial: *line")).problems]
@@ -413,3 +432,87 @@ def test_a_unit_that_is_not_sent_reaches_the_driver_and_no_other_does(load: Load
         (event,) = codec.feed(b"\n 1G       184.6   \r")
         assert isinstance(event, Sample) == (said is not None)
         assert isinstance(event, Sample) or event == Rejected("no_unit", b"\n 1G       184.6   \r")
+
+
+CONSENTING = CUFF.replace("ble_blood_pressure", "ble_weight_scale").replace("blood_pressure", "scale")
+CONSENTING += "session: {steps: [consent, subscribe]}\n"
+A_SCALE = GOOD.replace("a-scale", "consenting").replace("port: /dev/pts/7", 'address: "C8:1E:8E:00:07:01"')
+
+
+def with_scale(room: Path, more: str, row: str = CONSENTING) -> str:
+    (room / "models" / "consenting.yaml").write_text(row)
+    return A_SCALE.replace("models_dir:", more + "models_dir:")
+
+
+def test_a_consent_code_comes_from_its_file(room: Path, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    (room / "code").write_text("2520\n")
+    loaded = load(with_scale(room, "    user: 3\n    consent_file: code\n"))
+    assert loaded.problems == ()
+    assert loaded.settings is not None
+    (device,) = loaded.settings.devices
+    consent = config.with_consent(device).model.session.consent
+    assert consent is not None
+    assert (consent.user, consent.code) == (3, 2520)
+    assert "2520" not in repr(config.with_consent(device))
+    credentials = room / "credentials"
+    credentials.mkdir()
+    (credentials / "code").write_text("17")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    again = load(with_scale(room, "    consent_file: code\n"))
+    assert again.settings is not None
+    consent = config.with_consent(again.settings.devices[0]).model.session.consent
+    assert consent is not None
+    assert (consent.user, consent.code) == (1, 17)
+
+
+@pytest.mark.parametrize("code", ["", "12345", "0x12", "-1", "1 2", "9" * 40])
+def test_what_is_no_consent_code_is_told_and_not_shown(room: Path, load: Load, code: str) -> None:
+    (room / "code").write_text(code)
+    loaded = load(with_scale(room, "    consent_file: code\n"))
+    assert loaded.settings is not None
+    with pytest.raises(config.ConfigError, match="0 to 9999") as told:
+        config.with_consent(loaded.settings.devices[0])
+    assert not code or code not in str(told.value).replace("0 to 9999", "")
+
+
+def test_a_consent_file_that_is_not_there_is_a_warning_and_then_an_error(room: Path, load: Load) -> None:
+    loaded = load(with_scale(room, "    consent_file: code\n"))
+    (problem,) = loaded.problems
+    assert (problem.path, problem.severity) == ("devices[0].consent_file", "warning")
+    assert loaded.settings is not None
+    with pytest.raises(config.ConfigError, match="must be able to read it"):
+        config.with_consent(loaded.settings.devices[0])
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "words"),
+    [
+        ("", "devices[0].consent_file", "tells nothing without the consent code"),
+        ("    user: 2\n", "devices[0].consent_file", "missing"),
+        ("    user: 255\n    consent_file: code\n", "devices[0].user", "from 0 to 254"),
+    ],
+)
+def test_what_a_scale_with_users_needs(room: Path, load: Load, more: str, path: str, words: str) -> None:
+    (room / "code").write_text("1")
+    (problem,) = load(with_scale(room, more)).problems
+    assert problem.path == path
+    assert words in problem.message
+
+
+def test_a_row_may_say_the_consent_and_a_user_alone_takes_no_place_of_it(room: Path, load: Load) -> None:
+    row = CONSENTING.replace("subscribe]}", "subscribe], consent: {user: 170, code: 9999}}")
+    loaded = load(with_scale(room, "", row))
+    assert loaded.problems == ()
+    assert loaded.settings is not None
+    consent = config.with_consent(loaded.settings.devices[0]).model.session.consent
+    assert consent is not None
+    assert (consent.user, consent.code) == (170, 9999)
+    (problem,) = load(with_scale(room, "    user: 2\n", row)).problems
+    assert problem.path == "devices[0].user"
+
+
+def test_a_device_without_consent_has_no_use_for_a_code(room: Path, load: Load) -> None:
+    (room / "code").write_text("1")
+    (problem,) = load(GOOD.replace("models_dir:", "    consent_file: code\nmodels_dir:")).problems
+    assert problem.path == "devices[0].consent_file"
+    assert "asks for no consent" in problem.message

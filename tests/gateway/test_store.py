@@ -383,6 +383,14 @@ def test_of_a_reading_twice_in_one_commit_the_first_is_kept(store: Store) -> Non
     assert [kept and kept.topic for kept in store.became] == [QUARANTINE, None]
 
 
+def test_a_record_that_its_device_tells_each_time_is_kept_once_whatever_its_id(store: Store) -> None:
+    record, first, second = uuid4(), uuid4(), uuid4()
+    drafts = [replace(recorded(ident, record), as_repeat_of=None) for ident in (first, second)]
+    assert [row.payload for row in store.write(drafts[:1], [])] == [b"1"]
+    assert store.write(drafts[1:], []) == []
+    assert store.became == (None,)
+
+
 def test_a_record_that_was_told_under_another_id_names_it(store: Store) -> None:
     record, first, second = uuid4(), uuid4(), uuid4()
     rows = store.write([recorded(first, record), recorded(second, record)], [])

@@ -295,6 +295,15 @@ def test_bmi_is_let_alone_where_the_model_computes_it_its_own_way() -> None:
     assert validate(body("83.7", "178.0", "30.0"), rules).status is Status.VALID
 
 
+def test_what_comes_of_a_profile_is_questionable_and_the_weight_is_not() -> None:
+    said = (vital("body_weight", "83.7"), vital("body_height", "178.0"), vital("bmi", "26.4"), vital("body_fat", "20"))
+    judged = validate(reading(*said, flags=("user_profile",)), RULES)
+    doubted = questionable("user_profile")
+    assert marks(judged) == {"body_weight": VALID, "body_height": doubted, "bmi": doubted, "body_fat": doubted}
+    assert judged.disposition is Disposition.USABLE
+    assert set(marks(validate(reading(*said), RULES)).values()) == {VALID}
+
+
 def test_bmi_is_not_held_against_a_height_that_is_none() -> None:
     judged = validate(body("83.7", "0.3", "26.4"), RULES)
     assert marks(judged)["bmi"] == VALID

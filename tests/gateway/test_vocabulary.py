@@ -117,8 +117,9 @@ def test_conversion_is_exact(value: str, unit: str, canonical: str, expected: Fr
 
 def test_every_unit_of_the_contract_is_there_and_leads_to_a_canonical_one() -> None:
     of_the_contract = "mm[Hg] kPa /min Cel [degF] kg g [lb_av] [oz_av] cm m [in_i] kg/m2 %"
-    assert set(of_the_contract.split()) == set(UNITS)
-    assert {unit.canonical for unit in UNITS.values()} == {row.unit for row in KINDS.values()}
+    of_modifiers = {"kJ", "Ohm"}
+    assert {*of_the_contract.split(), *of_modifiers} == set(UNITS)
+    assert {unit.canonical for unit in UNITS.values()} == {row.unit for row in KINDS.values()} | of_modifiers
     for name in {unit.canonical for unit in UNITS.values()}:
         assert UNITS[name] == Unit(name, Fraction(1), Fraction(0))
 
@@ -128,8 +129,8 @@ def test_flags_that_are_carried() -> None:
         "irregular_pulse body_movement cuff_loose position_improper pulse_out_of_range low_battery low_signal "
         "stored manual net held averaged"
     )
-    more = {"single_packet", "possible_repeat", "questionable_measurement", "equipment_malfunction"}
-    assert set(of_the_contract.split()) | more == CARRIED_FLAGS
+    more = {"single_packet", "possible_repeat", "questionable_measurement", "equipment_malfunction", "object"}
+    assert set(of_the_contract.split()) | more | {"seconds_clamped", "user_profile", "no_contact"} == CARRIED_FLAGS
     assert DOUBTING_FLAGS | HOLDING_FLAGS <= CARRIED_FLAGS
     assert not DOUBTING_FLAGS & HOLDING_FLAGS
     assert "irregular_pulse" not in DOUBTING_FLAGS  # a finding about the patient, not a doubt about the number

@@ -8,11 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.store import Store
 from simulators.ble.faults import BleFault
 from simulators.faults import Fault
 
@@ -97,10 +99,10 @@ def test_run_refuses_a_bad_configuration_with_78(tmp_path: Path) -> None:
 def test_run_with_an_outbox_that_cannot_be_used_is_1_with_words(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(CONFIGURATION)
-    (tmp_path / "outbox.db").write_bytes(b"this is no database " * 100)
-    done = call("run", "--config", file, env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)})
+    with closing(Store(tmp_path / "outbox.db")):
+        done = call("run", "--config", file, env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)})
     assert done.returncode == 1
-    assert "outbox.db" in done.stderr
+    assert "outbox.db is in use by another vitals-gateway" in done.stderr
     assert "Traceback" not in done.stderr
 
 

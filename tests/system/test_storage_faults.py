@@ -22,6 +22,8 @@ from simulators.ports.pty import PtyPort
 
 NewPort = Callable[[str], PtyPort]
 
+pytestmark = pytest.mark.timeout(180)  # several starts and stops each
+
 
 @pytest.fixture
 def disk(gateway: Any, tmp_path: Path) -> Disk:
@@ -193,7 +195,7 @@ async def test_a_flipped_bit_costs_no_reading_that_waits(
     """What waits is taken over into a new stream under its own id; the file stands aside, and the state says so."""
     async with running(gateway):
         await scale.weigh(2)
-        await chart.wait_for(arrived(2), timeout=20)
+        await gateway.until(outbox(lambda outbox: outbox["depth"] == 0))
         await broker.kill()
         await gateway.until(lambda status: status["broker"]["connected_to"] is None)
         await scale.weigh(3)

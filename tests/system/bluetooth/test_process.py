@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -51,7 +52,7 @@ async def test_a_simulated_cuff_is_never_real(gateway: Any, chart: Chart, cuff: 
     assert await gateway.stop() == 0
     log = (gateway.folder / "gateway.log").read_text()
     assert "Traceback" not in log
-    assert "128" not in log.replace(CUFF, "")
+    assert "128" not in re.sub(r"\d\d:\d\d:\d\d[.,]\d+", "", log.replace(CUFF, "")), "beside the hour"
 
 
 async def test_killed_in_a_transfer_what_was_committed_arrives_once(
