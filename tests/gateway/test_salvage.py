@@ -104,6 +104,16 @@ def test_the_time_of_a_reading_that_was_taken_over_can_still_be_corrected(tmp_pa
         assert row.characteristic == "2A35"
 
 
+@pytest.mark.parametrize("table", ["reading", "delivery"])
+def test_one_bit_in_the_description_of_a_table_hides_none_of_its_rows(table: str, tmp_path: Path) -> None:
+    path = filled(tmp_path / "outbox.db")
+    flip(path, path.read_bytes().index(b"CREATE TABLE " + table.encode()) + 3)
+    with closing(Store(path)) as store:
+        assert [ident.int for ident, _, _ in rows(store)] == [number for number in range(1, 31) if number % 3]
+        (damage,) = store.condition().set_aside
+        assert (damage.salvaged, damage.lost) == (20, 0)
+
+
 def test_a_row_whose_checksum_is_wrong_is_not_taken_over_and_counted(tmp_path: Path) -> None:
     path = filled(tmp_path / "outbox.db")
     content = path.read_bytes()

@@ -113,6 +113,7 @@ async def test_boot_in_1970(gateway: Any, hands: Hands, scale: Weigh, chart: Cha
     assert chart.readings[first["id"]]["revision"] == 2
     status = await gateway.until(lambda status: status["outbox"]["depth"] == 0)
     assert abs(datetime.fromisoformat(status["gateway"]["started_at"]) - on_the_scale) < timedelta(seconds=60)
+    assert (status["account"]["revisions"], status["account"]["unbalanced"]) == (1, [])
     await quality(gateway, "synced")
     await scale(71.5)
     assert (await arrives(chart, 71.5))["time"]["quality"] == "synced"
