@@ -27,7 +27,7 @@ devices:
 
 
 def test_lintian_finds_nothing_that_is_not_explained(package: Path) -> None:
-    command = ["lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", "--allow-root", package]
+    command = ["lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", "--allow-root", str(package)]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stdout) == (0, "")
 
