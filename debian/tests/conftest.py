@@ -53,6 +53,16 @@ class Machine:
             assert time.monotonic() < end, f"{script}\nsays {said!r}, not {wanted!r}\n{self.log()}"
             time.sleep(0.2)
 
+    def reboot(self) -> None:
+        """Shut down and boot again; systemd-nspawn is its hardware and stays."""
+        before = self._leader()
+        self.run("systemctl reboot", check=False)
+        wait(lambda: self._leader() != before)
+        self.wait_for_boot()
+
+    def wait_for_boot(self) -> None:
+        wait(lambda: self.run("systemctl is-system-running", check=False) in {"running", "degraded"})
+
     def log(self) -> str:
         return self.run("journalctl -u vitals-gateway --no-pager -o cat", check=False)
 
@@ -127,7 +137,7 @@ def machine(bare: Path, package: Path, next_package: Path, tmp_path: Path) -> It
             nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
         try:
             booted = Machine(nspawn, root)
-            _wait_for_boot(booted, tmp_path / "console")
+            booted.wait_for_boot()
             yield booted
         finally:
             nspawn.send_signal(signal.SIGTERM)
@@ -136,18 +146,14 @@ def machine(bare: Path, package: Path, next_package: Path, tmp_path: Path) -> It
         subprocess.run(["umount", root], check=True)
 
 
-def _wait_for_boot(machine: Machine, console: Path) -> None:
-    def state() -> str:
+def wait(holds: Callable[[], bool], limit: float = 60.0) -> None:
+    """Wait until it holds. While a machine boots there may be no process 1, or no files of it."""
+    end = time.monotonic() + limit
+    while True:
         try:
-            return machine.run("systemctl is-system-running", check=False)
-        except (OSError, IndexError):  # there is no process 1 yet
-            return ""
-
-    _wait(lambda: state() in {"running", "degraded"}, console)
-
-
-def _wait(holds: Callable[[], bool], console: Path) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end, console.read_text(errors="replace")
+            if holds():
+                return
+        except (OSError, IndexError):
+            pass
+        assert time.monotonic() < end, "it has not booted: see the file `console` beside its root"
         time.sleep(0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 
+DATABASES = Path(__file__).parents[2] / "tests/gateway/databases"
 OUTBOX = "/var/lib/vitals-gateway/outbox.db"
+NEXT_READING = "timeout 90 mosquitto_sub -h 127.0.0.1 -V 5 -C 1 -t 'vitals/v1/northside/exam-3/test/#'"
 YAML = """\
 site: northside
 room: exam-3
@@ -86,8 +89,8 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
     _configure(machine)
     machine.run("systemctl start vitals-gateway")
     assert machine.unit("ActiveState") == "active"
-    topic = "vitals/v1/northside/exam-3/reading/#"
-    reading = json.loads(machine.run(f"timeout 90 mosquitto_sub -V 5 -C 1 -t '{topic}'"))
+    _is_in_its_sandbox(machine)
+    reading = json.loads(machine.run(NEXT_READING))
     assert reading["schema"] == "vitals.reading/1"
     assert reading["mode"] != "real"
     assert machine.run("stat -c '%U %a' /var/lib/vitals-gateway " + OUTBOX).split() == [
@@ -123,7 +126,7 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
     # The newer one again, as the words say: it goes on by itself.
     machine.run("dpkg -i /packages/next.deb")
     machine.until("systemctl is-active vitals-gateway", "active")
-    machine.run(f"timeout 90 mosquitto_sub -V 5 -C 1 -t '{topic}'")
+    machine.run(NEXT_READING)
     assert kept < _identities(machine)
 
     machine.run("dpkg --remove vitals-gateway")
@@ -139,6 +142,31 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
     assert "vitals-gateway" in machine.run("getent passwd vitals-gateway")  # its number is not given to anybody else
 
 
+def test_an_outbox_of_the_first_schema_is_taken_over_and_it_starts_at_boot(machine: Machine) -> None:
+    machine.run("dpkg -i /packages/this.deb")
+    _configure(machine)
+    state = machine.root / "var/lib/vitals-gateway"
+    state.mkdir(mode=0o700)
+    shutil.copy(DATABASES / "outbox-schema-1.db", state / "outbox.db")
+    machine.run("chown -R vitals-gateway: /var/lib/vitals-gateway")
+    kept = _identities(machine)
+    assert kept
+    machine.reboot()
+    machine.until("systemctl is-active vitals-gateway", "active")
+    assert _schema(machine) > 1
+    assert kept <= _identities(machine)
+
+
+def _is_in_its_sandbox(machine: Machine) -> None:
+    """A container that cannot give it one would show less than a real machine: that must not look checked."""
+    process = f"/proc/{machine.unit('MainPID')}"
+    status = dict(line.split(":", 1) for line in machine.run(f"cat {process}/status").splitlines())
+    assert (status["Seccomp"].strip(), status["NoNewPrivs"].strip(), int(status["CapBnd"], 16)) == ("2", "1", 0)
+    assert len(machine.run(f"cat {process}/uid_map").splitlines()) == 2  # root and the account
+    root = machine.run(f"grep ' / ' {process}/mounts").split()
+    assert "ro" in root[3].split(",")
+
+
 def _configure(machine: Machine) -> None:
     """A broker, a simulated scale on a pty of the service's account, and the YAML. The unit must be let at ptys."""
     machine.run("systemctl restart mosquitto")
@@ -146,9 +174,8 @@ def _configure(machine: Machine) -> None:
     machine.until("journalctl -u scale -o cat | grep -c ^/dev/pts/", "1")
     port = machine.run("journalctl -u scale -o cat | grep ^/dev/pts/")
     (machine.root / "etc/vitals-gateway/gateway.yaml").write_text(YAML.replace("PORT", port))
-    drop_in = machine.root / "etc/systemd/system/vitals-gateway.service.d/ptys.conf"
-    drop_in.parent.mkdir(parents=True)
-    drop_in.write_text("[Service]\nDeviceAllow=char-pts rw\n")
+    drop_in = "/run/systemd/system/vitals-gateway.service.d"
+    machine.run(f"mkdir -p {drop_in} && printf '[Service]\\nDeviceAllow=char-pts rw\\n' >{drop_in}/ptys.conf")
     machine.run("systemctl daemon-reload")
 
 
