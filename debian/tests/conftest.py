@@ -26,8 +26,8 @@ BARE = "systemd,systemd-sysv,udev,dbus,kmod,{python},mosquitto,mosquitto-clients
 class Machine:
     """A Debian that has booted. `run` is a shell in it, as root."""
 
-    nspawn: subprocess.Popen[bytes]
     root: Path
+    nspawn: subprocess.Popen[bytes] | None = None
 
     def run(self, script: str, *, check: bool = True) -> str:
         """Answer what the script printed, both streams. Fails where it fails, unless told not to."""
@@ -53,15 +53,22 @@ class Machine:
             assert time.monotonic() < end, f"{script}\nsays {said!r}, not {wanted!r}\n{self.log()}"
             time.sleep(0.2)
 
-    def reboot(self) -> None:
-        """Shut down and boot again; systemd-nspawn is its hardware and stays."""
-        before = self._leader()
-        self.run("systemctl reboot", check=False)
-        wait(lambda: self._leader() != before)
-        self.wait_for_boot()
-
-    def wait_for_boot(self) -> None:
+    def boot(self) -> None:
+        """Boot it, and wait until it has."""
+        # Where systemd is not the host's own process 1, there is nobody to ask for a unit.
+        unit = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
+        command = ["systemd-nspawn", "--quiet", "--boot", "--private-network", "--register=no", *unit, "-D"]
+        with self.root.with_name("console").open("ab") as console:
+            self.nspawn = subprocess.Popen(
+                [*command, str(self.root)], stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+            )
         wait(lambda: self.run("systemctl is-system-running", check=False) in {"running", "degraded"})
+
+    def shut_down(self) -> None:
+        """Shut it down in good order. What is on its disk stays."""
+        if self.nspawn is not None:
+            self.nspawn.send_signal(signal.SIGTERM)
+            self.nspawn.wait(60)
 
     def log(self) -> str:
         return self.run("journalctl -u vitals-gateway --no-pager -o cat", check=False)
@@ -70,6 +77,7 @@ class Machine:
         return self.run(f"systemctl show vitals-gateway -P {name}")
 
     def _leader(self) -> int:
+        assert self.nspawn is not None
         children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children")
         return int(children.read_text().split()[0])
 
@@ -130,18 +138,12 @@ def machine(bare: Path, package: Path, next_package: Path, tmp_path: Path) -> It
         shutil.copy(package, root / "packages/this.deb")
         shutil.copy(next_package, root / "packages/next.deb")
         (root / "etc/mosquitto/conf.d/test.conf").write_text("listener 1883 127.0.0.1\nallow_anonymous true\n")
-        # Where systemd is not the host's own process 1, there is nobody to ask for a unit.
-        unit = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
-        command = ["systemd-nspawn", "--quiet", "--boot", "--private-network", "--register=no", *unit, "-D", str(root)]
-        with (tmp_path / "console").open("wb") as console:
-            nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
+        booted = Machine(root)
         try:
-            booted = Machine(nspawn, root)
-            booted.wait_for_boot()
+            booted.boot()
             yield booted
         finally:
-            nspawn.send_signal(signal.SIGTERM)
-            nspawn.wait(60)
+            booted.shut_down()
     finally:
         subprocess.run(["umount", root], check=True)
 

@@ -85,7 +85,7 @@ def test_the_bill_of_materials_names_each_library_that_is_there(machine: Machine
 
 
 def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machine: Machine) -> None:
-    machine.run("dpkg -i /packages/this.deb")
+    machine.run("apt-get install -y /packages/this.deb")
     _configure(machine)
     machine.run("systemctl start vitals-gateway")
     assert machine.unit("ActiveState") == "active"
@@ -103,7 +103,7 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
     kept = _identities(machine)
     assert kept
 
-    machine.run("dpkg -i /packages/next.deb")
+    machine.run("apt-get install -y /packages/next.deb")
     machine.until("systemctl is-active vitals-gateway", "active")
     assert machine.unit("MainPID") != pid
     assert _schema(machine) == this_schema + 1
@@ -115,7 +115,7 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
     machine.run("systemctl stop vitals-gateway")
     kept, before = _identities(machine), machine.run("md5sum " + OUTBOX)
     assert "newer vitals-gateway" not in machine.log()
-    machine.run("dpkg -i /packages/this.deb")
+    machine.run("apt-get install -y --allow-downgrades /packages/this.deb")
     machine.until("systemctl is-failed vitals-gateway", "failed")
     assert machine.unit("ExecMainStatus") == "78"
     assert machine.unit("NRestarts") == "0"
@@ -124,16 +124,16 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
     assert _identities(machine) == kept
 
     # The newer one again, as the words say: it goes on by itself.
-    machine.run("dpkg -i /packages/next.deb")
+    machine.run("apt-get install -y /packages/next.deb")
     machine.until("systemctl is-active vitals-gateway", "active")
     machine.run(NEXT_READING)
     assert kept < _identities(machine)
 
-    machine.run("dpkg --remove vitals-gateway")
+    machine.run("apt-get remove -y vitals-gateway")
     assert machine.run("systemctl is-active vitals-gateway", check=False) == "inactive"
     machine.run(f"test -f {OUTBOX} && test -f /etc/vitals-gateway/gateway.yaml && ! test -e /opt/vitals-gateway")
     machine.run("echo secret >/etc/credstore/mqtt-password")
-    said = machine.run("dpkg --purge vitals-gateway")
+    said = machine.run("apt-get purge -y vitals-gateway")
     assert "/etc/credstore/mqtt-password is left" in said
     left = machine.run(
         "find / -xdev -ipath '*vitals-gateway*' ! -path '/root/*' ! -path '/var/log/*' ! -path '/packages/*'"
@@ -151,7 +151,8 @@ def test_an_outbox_of_the_first_schema_is_taken_over_and_it_starts_at_boot(machi
     machine.run("chown -R vitals-gateway: /var/lib/vitals-gateway")
     kept = _identities(machine)
     assert kept
-    machine.reboot()
+    machine.shut_down()
+    machine.boot()
     machine.until("systemctl is-active vitals-gateway", "active")
     assert _schema(machine) > 1
     assert kept <= _identities(machine)
