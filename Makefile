@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench deb deb-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,8 @@ help:
 	@echo "make install a virtual environment in .venv, for working on the code"
 	@echo "make check   types, style and the arrows between packages"
 	@echo "make bench   what is measured, and how"
+	@echo "make deb     the Debian package for this machine's release and architecture, in dist/"
+	@echo "make deb-test   that package installed, upgraded and purged in a Debian of its own (as root)"
 
 install: .venv/ready
 
@@ -41,6 +43,15 @@ check: install
 bench: install
 	@.ci/setup test
 	$(BIN)/python -m benchmarks $(ARGS)
+
+deb:
+	@.ci/setup deb
+	debian/rules clean binary
+	@debian/rules clean >/dev/null
+
+deb-test: install deb
+	@.ci/setup deb-test
+	$(BIN)/pytest debian/tests $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
