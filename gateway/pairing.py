@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from drivers.contract import Identity, Notice
 from drivers.errors import LinkError, LinkFault
-from drivers.links.bluez_agent import PASSKEY_LIMIT, Person
+from drivers.links.bluez_agent import PASSKEY_DIGITS, Person
 from drivers.links.radio import Radio
 from gateway.ble_supervisor import BleSupervisor
 from gateway.reading import Disposition, Mode, Reading
@@ -178,7 +178,7 @@ class _Story(Person):
         """Ask for the digits that the device shows."""
         said = await self._dialog.ask(ask="passkey", text="The device shows digits. Enter them")
         digits = str(said.get("passkey", "")).strip()
-        return int(digits) if digits.isascii() and digits.isdigit() and int(digits) <= PASSKEY_LIMIT else None
+        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= PASSKEY_DIGITS else None
 
     async def show(self, passkey: int) -> None:
         """Show the digits that are to be entered at the device."""
