@@ -8,13 +8,15 @@ Laws:
    look live.
 4. What streams makes one reading for each finger (drivers/spot_check.py); a connection's end is a break.
 5. What it says beside its records (a clock that goes on ticking) is counted, and no sign that more records come.
-6. What is measured while a person observes the device (pairs it) is a test: it must not reach a patient's chart. What
-   is held is left as it is: it may be a patient's.
+6. What is measured while a person observes the device (pairs it), or right after, is a test, whenever it arrives: it
+   must not reach a patient's chart. So is what arrives meanwhile as one of now. What is held or stored is left as it
+   is: it may be a patient's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -48,6 +50,9 @@ from gateway.outbox import Outbox
 from gateway.reading import Disposition, Mode, Reading
 from gateway.standing import Standing
 
+SAME_PERSON_S = (
+    10.0  # from a pairing to a patient's measurement it takes longer (ours); a stream tells two fingers apart
+)
 KEEPING_S = 5.0  # a disk that says nothing for so long hangs: the radio has other devices, too
 
 Kept = asyncio.Future[None]
@@ -75,7 +80,10 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Attended:
-    """A device, and what is there for it from one connection to the next. `observer`: who looks on now, if anybody."""
+    """A device, and what is there for it from one connection to the next.
+
+    `observer`: who looks on now, if anybody; else `observed`: from when to when somebody did last (monotonic).
+    """
 
     model: DeviceModel
     standing: Standing
@@ -84,6 +92,18 @@ class Attended:
     frames: ClockFrames
     local_time: LocalTime
     observer: Observer | None = None
+    observed: tuple[float, float] = (math.inf, -math.inf)
+
+    def is_test(self, reading: Reading, at: float, same_person_s: float) -> bool:
+        """Whether what arrived at `at` (monotonic) is the observing person's, `same_person_s` after it, too (law 6)."""
+        times = reading.times
+        if reading.disposition is not Disposition.USABLE or times.taken_at is None:
+            return False
+        if self.observer is not None and "stored" not in reading.flags:
+            return True
+        since, until = self.observed
+        taken_at, unsure_s = at - (times.received_at - times.taken_at).total_seconds(), times.uncertainty_s or 0.0
+        return since - unsure_s <= taken_at <= until + same_person_s + unsure_s
 
 
 class BleSession:
@@ -267,9 +287,9 @@ class BleSession:
             return None
         self._ends_live = taken.is_live
         reading = taken.reading
+        if self._of.is_test(reading, at, 0.0 if sample.characteristic in self._streams else SAME_PERSON_S):
+            reading = replace(reading, mode=Mode.TEST)
         if self._of.observer is not None:
-            if reading.disposition is Disposition.USABLE:
-                reading = replace(reading, mode=Mode.TEST)
             self._of.observer.reading(reading)
         kept = self._of.outbox.keep([self._of.intake.draft(reading, taken.record, sample.characteristic)])
         self._of.standing.samples(1)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
@@ -111,11 +113,14 @@ class BleSupervisor:
     def observed(self, observer: Observer) -> Iterator[None]:
         """Let `observer` hear how it goes; the device is tried at once, and again without delay."""
         self._observer = self._attended.observer = observer
+        since = time.monotonic()
+        self._attended.observed = (since, math.inf)
         self._observed.set()
         try:
             yield
         finally:
             self._observer = self._attended.observer = None
+            self._attended.observed = (since, time.monotonic())
             self._observed.clear()
 
     async def run(self) -> None:

@@ -71,13 +71,14 @@ class Control:
             async with asyncio.timeout(IDLE_S):
                 while line := await reader.readline():
                     question = _question(line)
-                    if question.get("command") in self._dialogs:
+                    command = question.get("command")
+                    if isinstance(command, str) and command in self._dialogs:
                         break
                     writer.write(json.dumps(await self._answer(question)).encode() + b"\n")
                     await writer.drain()
                 else:
                     return
-            await _converse(self._dialogs[question["command"]], question, Dialog(reader, writer))
+            await _converse(self._dialogs[command], question, Dialog(reader, writer))
         except (TimeoutError, ValueError, ConnectionError):
             _log.debug("a client of the control socket was too slow, too long or gone")
         finally:
@@ -127,12 +128,14 @@ async def _converse(converse: Converse, question: dict[str, Any], dialog: Dialog
         for task in (conversing, dialog.gone):
             task.cancel()
         await asyncio.wait({conversing, dialog.gone})
+        if not dialog.gone.cancelled():
+            dialog.gone.exception()  # how they were gone is all the same
 
 
 def _question(line: bytes) -> dict[str, Any]:
     try:
         question = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return question if isinstance(question, dict) else {}
 

@@ -4,7 +4,8 @@
 2. An old bond is removed only where the person said so (`anew`).
 3. It is done when a reading has come. A refusal is told in words, and waited over: pairing modes are short.
 4. A reading that the chart could use is a test's while somebody pairs (ble_session.py, law 6), and is shown with its
-   values, so that they can be held against the display. One that is held may be a patient's: no value is shown.
+   values, so that they can be held against the display. One that is held or stored may be a patient's: no value is
+   shown.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any, Protocol
 
 from drivers.contract import Identity, Notice
 from drivers.errors import LinkError, LinkFault
-from drivers.links.bluez_agent import PASSKEY_LIMIT, Person
+from drivers.links.bluez_agent import PASSKEY_DIGITS, Person
 from drivers.links.radio import Radio
 from gateway.ble_supervisor import BleSupervisor
-from gateway.reading import Disposition, Reading
+from gateway.reading import Disposition, Mode, Reading
 
 PATIENCE_S = 300.0
 
@@ -145,11 +146,14 @@ class _Story(Person):
     def reading(self, reading: Reading) -> None:
         """Hear of the reading that proves it."""
         usable = reading.disposition is Disposition.USABLE
+        own = usable and reading.mode is not Mode.REAL
         vitals = [
-            {"kind": vital.kind, **({"value": str(vital.value), "unit": vital.unit} if usable else {})}
+            {"kind": vital.kind, **({"value": str(vital.value), "unit": vital.unit} if own else {})}
             for vital in reading.vitals
         ]
-        words = "It reads, as a test that reaches no chart" if usable else "It reads; this one is held for staff"
+        words = "It reads; this one is held for staff"
+        if usable:
+            words = "It reads, as a test that reaches no chart" if own else "It reads; this one was stored before"
         self._say(
             done=True,
             text=words,
@@ -174,7 +178,7 @@ class _Story(Person):
         """Ask for the digits that the device shows."""
         said = await self._dialog.ask(ask="passkey", text="The device shows digits. Enter them")
         digits = str(said.get("passkey", "")).strip()
-        return int(digits) if digits.isascii() and digits.isdigit() and int(digits) <= PASSKEY_LIMIT else None
+        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= PASSKEY_DIGITS else None
 
     async def show(self, passkey: int) -> None:
         """Show the digits that are to be entered at the device."""

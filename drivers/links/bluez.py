@@ -17,8 +17,8 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,8 @@ class Bluez:
         """Let `person` answer what bluetoothd asks of the device with this address. Raises LinkLost."""
         self._agent.attend(address, person)
         try:
-            await self._register_agent()
+            with _bus_that_may_go():
+                await self._register_agent()
             yield
         finally:
             self._agent.leave()
@@ -161,6 +162,10 @@ class Bluez:
 
     async def forget(self, address: str) -> None:
         """Remove a device, and its bond, from bluetoothd. Raises LinkLost where that is not to be had."""
+        with _bus_that_may_go():
+            await self._forget(address)
+
+    async def _forget(self, address: str) -> None:
         path = f"{_ROOT}/{self.adapter}"
         device = f"{path}/dev_{address.replace(':', '_')}"
         (objects,) = await self._call(Message(_BLUEZ, "/", _OBJECTS, "GetManagedObjects"))
@@ -295,6 +300,17 @@ class Bluez:
         shown = interfaces.get(_ADAPTER)
         if shown is not None and "central" in (shown["Roles"].value if "Roles" in shown else ["central"]):
             self._adapters[path] = Adapter(shown["Powered"].value, shown["Discovering"].value)
+
+
+@contextmanager
+def _bus_that_may_go() -> Iterator[None]:
+    """Say LinkLost for what a call raises on a bus that is gone."""
+    try:
+        yield
+    except LinkLost:
+        raise
+    except _BUS_ERRORS as error:
+        raise LinkLost(LinkFault.NO_BLUETOOTH, "the system bus is gone: systemctl status dbus bluetooth") from error
 
 
 def radio_is_real(adapter: str | None) -> bool:

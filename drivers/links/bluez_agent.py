@@ -25,11 +25,12 @@ _log = logging.getLogger(__name__)
 PATH = "/vitals_gateway/agent"
 _INTERFACE = "org.bluez.Agent1"
 _DEVICE = re.compile(r"/dev((?:_[0-9A-F]{2}){6})$")
-PASSKEY_LIMIT = 999_999  # six digits: Core Specification, vol. 3, part H, 2.3.5.3
+PASSKEY_DIGITS = 6  # Core Specification, vol. 3, part H, 2.3.5.3
+PASSKEY_LIMIT = 10**PASSKEY_DIGITS - 1
 
 
 class Person(Protocol):
-    """Somebody who stands before the device that is being paired."""
+    """Somebody who stands before the device that is being paired. Each question raises ConnectionError if they left."""
 
     async def passkey(self) -> int | None:
         """Answer the digits that the device shows; None if there are none."""
@@ -103,6 +104,8 @@ class Agent:
         except asyncio.CancelledError:
             self._send(Message.new_error(message, "org.bluez.Error.Canceled", "nobody is asked any longer"))
             raise
+        except ConnectionError:
+            answer = None  # they have left: bluetoothd must not wait for them
         self._send(_rejected(message) if answer is None else Message.new_method_return(message, *answer))
 
     def _take_back(self) -> None:

@@ -24,7 +24,7 @@ from gateway.catalogue import CatalogueError, load_model, load_ranges
 from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.payload import Origin
-from gateway.reading import Mode
+from gateway.reading import ClockQuality, Mode
 from gateway.settings import Device
 from gateway.store import Draft, Store
 
@@ -297,3 +297,16 @@ def test_a_record_is_its_stamp_and_its_load() -> None:
     assert record_of(STABLE) != record_of(STABLE, device_time=datetime.fromisoformat("2022-02-14T16:41:59"))
     assert record_of(STABLE) != record_of(STABLE.replace("203f", "213f"))
     assert record_of(STABLE, device_time=None) is None
+
+
+def test_what_was_heard_before_the_clock_was_right_can_be_put_right_later() -> None:
+    row = load_model("xiaomi-mi-scale")
+    device = Device("scale", "xiaomi-mi-scale", row, row.line, address=ADDRESS, stored="quarantine", unit=None)
+    clock = Clock([lambda: False], slept=lambda: 5.0)
+    intake = Intake(device, Origin("northside", "exam-3", "0", uuid4()), load_ranges(None), clock, UTC)
+    event = decode_first(bytes.fromhex(STABLE))
+    assert isinstance(event, Sample)
+    taken = intake.heard(event, Mode.REAL, 7.0, is_live=True)
+    captured = intake.draft(taken.reading, taken.record, "181D").captured
+    assert captured is not None
+    assert (captured.boot, captured.instant, captured.quality) == (clock.boot, 12.0, ClockQuality.UNSYNCED)

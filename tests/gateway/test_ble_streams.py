@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 from uuid import UUID, uuid4
 
 import pytest
@@ -224,3 +225,11 @@ def test_a_row_takes_a_stream_or_records(tmp_path: Path, was: str, instead: str,
         load_model("mine", tmp_path)
     assert [problem.path for problem in caught.value.problems] == [place]
     assert words in caught.value.problems[0].message
+
+
+async def test_the_finger_after_a_pairing_is_a_patients(oximeter: Room) -> None:
+    """Fingers are told apart by their breaks: nobody's has to be a test because another one was right before it."""
+    with oximeter.supervisor.observed(MagicMock()):
+        await oximeter.connection([frame(98, 70)] * 5)
+    await oximeter.connection([frame(95, 80)] * 5)
+    assert [one["mode"] for one in oximeter.disk.kept] == ["test", "real"]

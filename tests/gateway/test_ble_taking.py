@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ from drivers.ble import date_time
 from drivers.errors import LinkFault, LinkLost
 from drivers.links.bluetooth import Value
 from drivers.links.radio import Radio
+from gateway import ble_session, pairing
 from gateway.ble_supervisor import BleSupervisor, Observer
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
@@ -103,9 +104,11 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
     await outbox.close()
 
 
-def attend(outbox: Outbox, link: _Link, radio: _Radio) -> BleSupervisor:
+def attend(
+    outbox: Outbox, link: _Link, radio: _Radio, stored: Literal["quarantine", "publish"] = "quarantine"
+) -> BleSupervisor:
     model = load_model("and-ua-651ble")
-    device = Device("cuff", "and-ua-651ble", model, model.line, address=CUFF)
+    device = Device("cuff", "and-ua-651ble", model, model.line, address=CUFF, stored=stored)
     clock = Clock([lambda: True])
     clock.refresh()
     intake = Intake(device, Origin("northside", "exam-3", "0", outbox.stream), load_ranges(), clock)
@@ -177,3 +180,74 @@ async def test_what_is_measured_while_a_person_pairs_reaches_no_chart(
     folder = "quarantine" if not live else "reading"
     assert row.topic == f"vitals/v1/northside/exam-3/{'test/' if observed and live else ''}{folder}"
     assert [reading.mode for reading in observer.readings] == ([Mode.TEST if live else Mode.REAL] if observed else [])
+
+
+class _FullCuff(_Link):
+    """A cuff that sends what it kept for long, and what was measured now when it is let go on."""
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__("")
+        self.clock = now
+        self.goes_on = asyncio.Event()
+        self._to_send = [now - timedelta(hours=3), now]
+
+    async def next_value(self, _silence_s: float) -> Value | None:
+        if not self._to_send:
+            return None
+        if len(self._to_send) == 1:
+            await self.goes_on.wait()
+        stamp = date_time.encode(self._to_send.pop(0))
+        return Value("2A35", RECORD[:7] + stamp + RECORD[14:], asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(("long_after", "folder"), [(False, "test/reading"), (True, "reading")])
+async def test_who_pairs_measures_themselves_though_an_old_record_ended_the_pairing(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, long_after: bool, folder: str
+) -> None:
+    """A full cuff sends the oldest first: that proves the pairing, and nobody looks on when their own record comes."""
+    if long_after:
+        monkeypatch.setattr(ble_session, "SAME_PERSON_S", -3600.0)
+    cuff = _FullCuff(datetime.now(UTC).replace(tzinfo=None, microsecond=0))
+    radio = _Radio(cuff)
+    supervisor = attend(outbox, cuff, radio)
+    observer = _Observer()
+    async with asyncio.timeout(10):
+        with supervisor.observed(cast("Observer", observer)):
+            running = asyncio.create_task(supervisor.run())
+            while not observer.readings:  # noqa: ASYNC110 - the first record was told
+                await asyncio.sleep(0)
+        cuff.goes_on.set()
+        await radio.waiting.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    rows = await outbox.ask(lambda store: store.waiting(0, 10, []))
+    assert [row.topic.removeprefix("vitals/v1/northside/exam-3/") for row in rows] == ["quarantine", folder]
+
+
+async def test_what_is_stored_is_no_test_of_who_pairs_and_is_not_shown(outbox: Outbox) -> None:
+    """Where a site publishes what is stored, a patient's record must not be lost to a pairing."""
+    link = _Link("closing")
+    radio = _Radio(link)
+    link.clock = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    link.record = RECORD[:7] + date_time.encode(link.clock - timedelta(hours=3)) + RECORD[14:]
+    supervisor = attend(outbox, link, radio, stored="publish")
+    told: list[dict[str, object]] = []
+
+    class _Asked:
+        async def tell(self, **members: object) -> None:
+            told.append(members)
+
+        async def ask(self, **_members: object) -> dict[str, object]:
+            return {}
+
+    story = pairing._Story(_Asked())
+    with supervisor.observed(story):
+        running = asyncio.create_task(supervisor.run())
+        await asyncio.wait_for(story.tell_until_read(), 10)
+        running.cancel()
+        await asyncio.wait([running])
+    (row,) = await outbox.ask(lambda store: store.waiting(0, 10, []))
+    assert row.topic == "vitals/v1/northside/exam-3/reading"
+    assert told[-1]["vitals"] == [
+        {"kind": kind} for kind in ("systolic", "diastolic", "mean_arterial_pressure", "pulse_rate")
+    ]

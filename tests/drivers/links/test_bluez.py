@@ -163,6 +163,32 @@ async def test_a_question_that_is_taken_back_is_asked_no_longer(room: Room, blue
     assert not bluez._agent._asking
 
 
+async def test_who_has_left_is_not_waited_for(room: Room, bluez: Bluez) -> None:
+    class Left(Person):
+        async def passkey(self) -> int | None:
+            raise ConnectionResetError
+
+    async with bluez.attended(CUFF, Left()):
+        reply = await asyncio.wait_for(ask_agent(room, "RequestPasskey", path_of(CUFF)), PATIENCE_S)
+    assert reply.error_name == "org.bluez.Error.Rejected"
+
+
+@pytest.mark.parametrize("gone", [EOFError, ConnectionResetError])
+async def test_a_bus_that_is_gone_is_a_lost_link_for_who_pairs(
+    bluez: Bluez, monkeypatch: pytest.MonkeyPatch, gone: type[Exception]
+) -> None:
+    async def call(_bus: MessageBus, _message: Message) -> Message:
+        raise gone
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MessageBus, "call", call)
+        with pytest.raises(LinkLost):
+            await bluez.forget(CUFF)
+        with pytest.raises(LinkLost):
+            async with bluez.attended(CUFF, Person()):
+                pass
+
+
 async def test_it_answers_nobody_but_bluetoothd(room: Room, bluez: Bluez) -> None:
     assert room.bluez._agents.default is not None
     client, path = room.bluez._agents.default
