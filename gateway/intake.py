@@ -156,6 +156,7 @@ class Intake:
             self._model.live_window_s if is_live else None,
             self._clock.quality,
             device_time=sample.device_time,
+            instant=self._clock.since_boot(at),
         )
         reading_id = record if record is not None and not is_live else self._new_id()
         reading = normalize(
