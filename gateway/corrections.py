@@ -9,6 +9,7 @@
    news. What went out in holdover is told again only if it was off by WORTH_S.
 5. A correction corrects the time and nothing else. What was held stays held, and `taken_at` stays null where no clock
    could be believed: whether a record was of now was to be known when it came. A person releases it.
+6. A row whose checksum is wrong is not corrected: nobody can say what it was.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def _correction(row: Uncertain, received_at: datetime, origin: Origin) -> Draft 
     if row.superseded:
         return None  # what is said of it now was said later
     try:
+        if not row.is_intact:
+            raise ValueError  # a new row would have a right checksum, over wrong bytes
         off = received_at - _utc(simplejson.loads(row.payload)["received_at"])
         if row.quality != ClockQuality.UNSYNCED and abs(off) < timedelta(seconds=WORTH_S):
             return None

@@ -232,6 +232,18 @@ def test_a_row_that_cannot_be_read_holds_up_no_other(machine: Machine, payload: 
     assert len(machine.correct()) == 1
 
 
+def test_a_row_that_is_damaged_is_not_told_again_as_if_it_were_sound(machine: Machine) -> None:
+    """One bit of a digit, where it is JSON all the same: under a new checksum nobody would find it any more."""
+    machine.weigh("70.0")
+    machine.weigh("71.0")
+    machine.store._db.execute(
+        "UPDATE reading SET payload = CAST(replace(payload, '70.0', '78.0') AS BLOB) WHERE sequence = 1"
+    )
+    machine.look(timedelta(0), synced=True)
+    assert [right["vitals"][0]["value"] for right in machine.correct()] == [Decimal("71.0")]
+    assert machine.store.uncertain(BOOT_ID, 10) == []
+
+
 def test_many_are_corrected_in_portions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "PORTION", 2)
     for _ in range(5):
@@ -270,6 +282,21 @@ def test_the_raw_frame_goes_with_the_correction(machine: Machine) -> None:
     machine.look(timedelta(0), synced=True)
     machine.correct()
     assert machine.store._db.execute("SELECT raw FROM reading").fetchall() == [(b"raw",), (b"raw",)]
+
+
+@pytest.mark.parametrize(("is_live", "taken_at"), [(True, "2026-11-22T12:01:40.000Z"), (False, None)])
+def test_what_a_device_says_to_everybody_is_corrected_too(
+    machine: Machine, is_live: bool, taken_at: str | None
+) -> None:
+    made = machine.intake("xiaomi-mi-scale", "C8:1E:8E:00:06:01")
+    weight = Sample((Measurement("body_weight", Decimal("80.8"), "kg"),), device_time=SHOWN, raw=b"raw")
+    taken = made.heard(weight, Mode.REAL, machine.mono, is_live=is_live)
+    machine.keep(made.draft(taken.reading, taken.record, "181D"))
+    machine.mono += 50.0
+    machine.look(timedelta(0), synced=True)
+    (right,) = machine.correct()
+    assert (right["received_at"], right["taken_at"]) == ("2026-11-22T12:01:40.000Z", taken_at)
+    assert right["time"]["quality"] == "synced"
 
 
 def test_a_repeat_that_is_found_on_disk_is_corrected_too(machine: Machine) -> None:

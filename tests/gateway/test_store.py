@@ -215,6 +215,8 @@ def test_last_payloads_are_those_of_one_device_oldest_first(store: Store) -> Non
     store.write([draft(), draft(), other, draft()], delivered(1))
     assert store.last_payloads("cuff", 2) == [b"2 ", b"4 "]
     assert store.last_payloads("nobody", 2) == []
+    store._db.execute("UPDATE reading SET payload = x'00' WHERE sequence = 2")
+    assert store.last_payloads("cuff", 3) == [b"1 ", b"4 "], "what is damaged is no reading to compare with"
 
 
 def test_only_delivered_rows_are_purged_and_only_those_before_the_time(store: Store) -> None:
