@@ -293,7 +293,8 @@ class Store:
                 return [Row(*row[:3]) for row in found]
             self._spoiled.update(spoiled)
             with suppress(DatabaseError):  # a disk that takes no word of it must not stop the rows behind
-                self.write([], [Mark(sequence, "parked", "damaged") for sequence in spoiled])
+                # Without a time: whether the clock is right is not known here, and keeping time counts from when it is.
+                self.write([], [Mark(sequence, "parked", "damaged") for sequence in spoiled], clock_is_right=False)
                 self._parked_as_damaged += spoiled
 
     def _note(self, marks: Iterable[Mark], at: float | None) -> None:

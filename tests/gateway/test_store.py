@@ -229,6 +229,19 @@ def test_only_delivered_rows_are_purged_and_only_those_before_the_time(store: St
     assert [row[0] for row in store._db.execute("SELECT sequence FROM delivery")] == [2, 3, 4]
 
 
+def test_the_keeping_time_of_a_damaged_row_counts_from_when_the_clock_is_right(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found at boot, in 1970: dated then, it would be gone with the first purge, before anybody has seen it."""
+    store.write([draft()], [])
+    store._db.execute("UPDATE reading SET payload = x'00'")
+    with monkeypatch.context() as boot:
+        boot.setattr(time, "time", lambda: 10.0)
+        assert store.waiting(0, 10, ()) == []
+    assert store.purge(0.0, time.time() - 1) == 0
+    assert store.purge(0.0, time.time() + 1) == 1
+
+
 def test_purging_goes_in_portions(store: Store) -> None:
     store.write([draft() for _ in range(1500)], [])
     store.write([], delivered(*range(1, 1501)))
