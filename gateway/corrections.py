@@ -26,7 +26,7 @@ from gateway.clock import Clock
 from gateway.payload import Origin
 from gateway.reading import ClockQuality
 from gateway.rows import Draft, Row, Uncertain
-from gateway.store import Store
+from gateway.store import Room, Store
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +37,10 @@ PORTION = 200  # readings in one transaction: others want to be kept between
 def correct_times(store: Store, clock: Clock, origin: Origin) -> tuple[list[Row], bool]:
     """Correct some of what is to be corrected, if the clock is right; answer the new rows, and whether that was all.
 
-    On the outbox's thread. Raises DatabaseError.
+    On the outbox's thread. Where the bound leaves no room, none is made for now. Raises DatabaseError.
     """
+    if store.find_room() is Room.NONE:
+        return [], True
     open_rows = store.uncertain(clock.boot, PORTION)
     right = {row.sequence: clock.utc_since_boot(row.instant) for row in open_rows}
     if clock.quality is not ClockQuality.SYNCED:  # asked after: nobody moved it before
