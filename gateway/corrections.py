@@ -9,6 +9,7 @@
    news. What went out in holdover is told again only if it was off by WORTH_S.
 5. A correction corrects the time and nothing else. What was held stays held, and `taken_at` stays null where no clock
    could be believed: whether a record was of now was to be known when it came. A person releases it.
+6. A row whose checksum is wrong is not corrected: nobody can say what it was.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gateway.clock import Clock
 from gateway.payload import Origin
 from gateway.reading import ClockQuality
 from gateway.rows import Draft, Row, Uncertain
-from gateway.store import Store
+from gateway.store import Room, Store
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +37,10 @@ PORTION = 200  # readings in one transaction: others want to be kept between
 def correct_times(store: Store, clock: Clock, origin: Origin) -> tuple[list[Row], bool]:
     """Correct some of what is to be corrected, if the clock is right; answer the new rows, and whether that was all.
 
-    On the outbox's thread. Raises DatabaseError.
+    On the outbox's thread. Where the bound leaves no room, none is made for now. Raises DatabaseError.
     """
+    if store.find_room() is Room.NONE:
+        return [], True
     open_rows = store.uncertain(clock.boot, PORTION)
     right = {row.sequence: clock.utc_since_boot(row.instant) for row in open_rows}
     if clock.quality is not ClockQuality.SYNCED:  # asked after: nobody moved it before
@@ -51,6 +54,8 @@ def _correction(row: Uncertain, received_at: datetime, origin: Origin) -> Draft 
     if row.superseded:
         return None  # what is said of it now was said later
     try:
+        if not row.is_intact:
+            raise ValueError  # a new row would have a right checksum, over wrong bytes
         off = received_at - _utc(simplejson.loads(row.payload)["received_at"])
         if row.quality != ClockQuality.UNSYNCED and abs(off) < timedelta(seconds=WORTH_S):
             return None

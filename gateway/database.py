@@ -132,6 +132,8 @@ def create(path: Path, first_sequence: int, fill: Callable[[sqlite3.Connection],
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('reading', ?)", (first_sequence - 1,))
         fill(db)
         db.execute("COMMIT")
+        # Here, where a disk that is full is told: closing says nothing, and leaves the rows in a log of another name.
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     new.rename(path)
     sync_folder(path.parent)
 

@@ -21,6 +21,9 @@ _TRACE = """
         reading.id, reading.revision, reading.checksum
     FROM reading JOIN delivery USING (sequence) LEFT JOIN replay USING (sequence) WHERE """
 
+# Rows whose clock was wrong, by the time that was the right one: a condition on it, and a bracket, are to follow.
+_CORRECTED = "reading.sequence IN (SELECT sequence FROM uncertain_time WHERE utc"
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -60,9 +63,14 @@ def by_id(store: Store, reading: UUID) -> list[Kept]:
 
 
 def by_time(store: Store, device: str, since: float, until: float) -> list[Kept]:
-    """Answer what was kept of a device in a time, the oldest first; one more than LIMIT if there are more."""
-    where = "reading.device = ? AND kept_at BETWEEN ? AND ? ORDER BY sequence LIMIT ?"
-    return _kept(store.rows(_TRACE + where, device, since, until, LIMIT + 1))
+    """Answer what was kept of a device in a time, the oldest first; one more than LIMIT if there are more.
+
+    What was kept under a clock that was wrong is found by the time that was shown, and by the right one.
+    """
+    where = (
+        f"reading.device = ? AND (kept_at BETWEEN ? AND ? OR {_CORRECTED} BETWEEN ? AND ?)) ORDER BY sequence LIMIT ?"
+    )
+    return _kept(store.rows(_TRACE + where, device, since, until, since, until, LIMIT + 1))
 
 
 def is_remembered(store: Store, reading: UUID) -> bool:
@@ -80,10 +88,13 @@ def select_range(store: Store, first: int, last: int) -> Selection:
 
 
 def select_since(store: Store, kept_at: float) -> Selection:
-    """Answer what is there of all that was kept since then."""
+    """Answer what is there of all that was kept since then, by the time that was shown or by the right one."""
     return _selection(
         store.rows(
-            "SELECT sequence, state FROM reading JOIN delivery USING (sequence) WHERE kept_at >= ? ORDER BY 1", kept_at
+            "SELECT sequence, state FROM reading JOIN delivery USING (sequence)"  # noqa: S608 - our own words
+            f" WHERE kept_at >= ? OR {_CORRECTED} >= ?) ORDER BY 1",
+            kept_at,
+            kept_at,
         )
     )
 

@@ -93,6 +93,7 @@ class Requests:
         self._clock = clock
         self._zone = zone
         self._can_mark = can_mark
+        self._is_selecting = False  # the disk is asked for a consumer's rows; it may not answer for hours
         self._window_began = float("-inf")
         self._in_window = 0
 
@@ -130,20 +131,19 @@ class Requests:
             request = parse(payload)
             if request.stream != self._outbox.stream:
                 raise Refused("other_stream")
-            if self._replays.is_busy("consumer"):
+            if self._is_selecting or self._replays.is_busy("consumer"):
                 raise Refused("busy")
         except Refused as refusal:
             self.counts[str(refusal)] += 1
             self._answer(request, "refused", reason=str(refusal))
             return
         self.counts["accepted"] += 1
+        self._is_selecting = True
         work = partial(kept.select_range, first=request.first, last=request.last)
         self._outbox.fetch(work, partial(self._start, request))
 
     def _start(self, request: Request, selection: Selection) -> None:
-        if self._replays.is_busy("consumer"):  # two came while the disk was asked
-            self._answer(request, "refused", reason="busy")
-            return
+        self._is_selecting = False
         self._answer(request, "accepted", selection=selection)
         self._replays.start("consumer", selection.sequences, partial(self._done, request))
 

@@ -51,7 +51,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """A row that went out with a time that may be wrong. `superseded`: a higher revision of it is there already."""
+    """A row that went out with a time that may be wrong. `superseded`: a higher revision of it is there already.
+
+    `is_intact`: its bytes are those that were kept.
+    """
 
     sequence: int
     instant: float
@@ -64,6 +67,7 @@ class Uncertain:
     raw: bytes = field(repr=False)
     characteristic: str | None
     superseded: bool
+    is_intact: bool
 
 
 @dataclass(frozen=True, slots=True)

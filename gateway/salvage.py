@@ -196,7 +196,7 @@ def _take_over(old: sqlite3.Connection, new: sqlite3.Connection, sequence: int) 
     """Answer how many readings were taken over, and at least how many were not."""
     stream = UUID(new.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()[0])
     top = _top(old)
-    outcome = {number: (state, at, reason) for number, state, at, reason in _scan(old, _DELIVERIES, top)}
+    outcome = {number: _outcome(*words) for number, *words in _scan(old, _DELIVERIES, top)}
     columns = {row[1] for row in old.execute("PRAGMA table_info(reading)")}
     select = _READINGS
     for column in {"checksum", "characteristic"} - columns:  # of an older schema
@@ -217,7 +217,6 @@ def _take_over(old: sqlite3.Connection, new: sqlite3.Connection, sequence: int) 
         except (ValueError, TypeError, AttributeError, sqlite3.Error):  # bits in any of it
             seen.discard(number)
             continue
-        state = state if state in ("waiting", "parked") else "waiting"
         new.execute(_INSERT_DELIVERY, (sequence, state, at, reason))
         moved[number] = sequence
         sequence += 1
@@ -229,6 +228,15 @@ def _take_over(old: sqlite3.Connection, new: sqlite3.Connection, sequence: int) 
     for table in _ALIKE:
         _copy_table(old, new, table)
     return len(moved), sum(state != "delivered" and number not in seen for number, (state, _, _) in outcome.items())
+
+
+def _outcome(state: object, at: object, reason: object) -> tuple[str, float | None, str | None]:
+    """Answer what became of a row, without what a bit has made another type of: no table takes that."""
+    return (
+        state if isinstance(state, str) and state in ("delivered", "parked") else "waiting",
+        at if isinstance(at, float) else None,
+        reason if isinstance(reason, str) else None,
+    )
 
 
 _READINGS = (

@@ -183,18 +183,22 @@ class Store:
         return space.find_room(self._db, self._max_bytes)
 
     def last_payloads(self, device: str, limit: int) -> list[bytes]:
-        """Answer the bytes of the last readings that were kept of this device, the oldest first; first revisions."""
+        """Answer the bytes of the last readings that were kept of this device, the oldest first; first revisions.
+
+        Without those whose checksum is wrong.
+        """
         found = self._db.execute(
-            "SELECT payload FROM reading WHERE device = ? AND revision = 1 ORDER BY sequence DESC LIMIT ?",
+            "SELECT checksum, id, revision, topic, payload FROM reading WHERE device = ? AND revision = 1"
+            " ORDER BY sequence DESC LIMIT ?",
             (device, limit),
-        )
-        return [payload for (payload,) in found][::-1]
+        ).fetchall()
+        return [row[-1] for row in found if is_intact(*row)][::-1]
 
     def uncertain(self, boot: str, limit: int) -> list[Uncertain]:
         """Answer at most `limit` rows of this start of the machine whose time was not corrected yet, oldest first."""
         found = self._db.execute(
             "SELECT sequence, instant, quality, id, revision, device, topic, payload, raw, characteristic,"
-            " revision < (SELECT max(revision) FROM reading AS other WHERE other.id = reading.id)"
+            " revision < (SELECT max(revision) FROM reading AS other WHERE other.id = reading.id), checksum"
             " FROM uncertain_time JOIN reading USING (sequence) WHERE utc IS NULL AND boot = ?"
             " ORDER BY sequence LIMIT ?",
             (boot, limit),
@@ -289,7 +293,8 @@ class Store:
                 return [Row(*row[:3]) for row in found]
             self._spoiled.update(spoiled)
             with suppress(DatabaseError):  # a disk that takes no word of it must not stop the rows behind
-                self.write([], [Mark(sequence, "parked", "damaged") for sequence in spoiled])
+                # Without a time: whether the clock is right is not known here, and keeping time counts from when it is.
+                self.write([], [Mark(sequence, "parked", "damaged") for sequence in spoiled], clock_is_right=False)
                 self._parked_as_damaged += spoiled
 
     def _note(self, marks: Iterable[Mark], at: float | None) -> None:
@@ -406,7 +411,9 @@ def _open(path: Path, found: str | None, first_sequence: int) -> sqlite3.Connect
 
 
 def _uncertain(sequence: int, instant: float, quality: str, ident: bytes, *words: Any) -> Uncertain:
-    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words)
+    revision, _, topic, payload, *_, check = words
+    intact = is_intact(check, ident, revision, topic, payload)
+    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words[:-1], is_intact=intact)
 
 
 def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str, str | None], list[Mark]]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from drivers.contract import ClockReading, Identity, Measurement, Sample
-from gateway import corrections
+from gateway import corrections, kept
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
 from gateway.corrections import WORTH_S, correct_times
@@ -26,7 +26,7 @@ from gateway.payload import Origin
 from gateway.reading import Mode
 from gateway.rows import Captured
 from gateway.settings import Device
-from gateway.store import DatabaseError, Draft, Mark, Row, Store
+from gateway.store import MEGABYTE, DatabaseError, Draft, Mark, Row, Store
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SHOWN = datetime(2026, 11, 22, 11, 59, 50)  # noqa: DTZ001 - a device's clock has no zone
@@ -232,6 +232,18 @@ def test_a_row_that_cannot_be_read_holds_up_no_other(machine: Machine, payload: 
     assert len(machine.correct()) == 1
 
 
+def test_a_row_that_is_damaged_is_not_told_again_as_if_it_were_sound(machine: Machine) -> None:
+    """One bit of a digit, where it is JSON all the same: under a new checksum nobody would find it any more."""
+    machine.weigh("70.0")
+    machine.weigh("71.0")
+    machine.store._db.execute(
+        "UPDATE reading SET payload = CAST(replace(payload, '70.0', '78.0') AS BLOB) WHERE sequence = 1"
+    )
+    machine.look(timedelta(0), synced=True)
+    assert [right["vitals"][0]["value"] for right in machine.correct()] == [Decimal("71.0")]
+    assert machine.store.uncertain(BOOT_ID, 10) == []
+
+
 def test_many_are_corrected_in_portions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "PORTION", 2)
     for _ in range(5):
@@ -248,12 +260,36 @@ def test_the_age_of_what_waits_is_told_by_its_right_time(machine: Machine) -> No
     assert machine.store.depth()[1] == (NOON + timedelta(seconds=100)).timestamp()
 
 
+def test_what_was_kept_under_a_wrong_clock_is_found_by_its_right_time(machine: Machine) -> None:
+    machine.weigh()
+    machine.store._db.execute("UPDATE reading SET kept_at = 86400.0")  # the second of January 1970
+    machine.look(timedelta(0), synced=True)
+    right = (NOON + timedelta(seconds=machine.mono)).timestamp()
+    assert kept.select_since(machine.store, right - 1).sequences == ()
+    assert kept.by_time(machine.store, "device", right - 1, right + 1) == []
+    machine.correct()
+    machine.store.write([], [Mark(1, "delivered", "success")])
+    assert kept.select_since(machine.store, right - 1).sequences == (1,)
+    assert [row.sequence for row in kept.by_time(machine.store, "device", right - 1, right + 1)] == [1]
+    assert [row.sequence for row in kept.by_time(machine.store, "device", 86000.0, 87000.0)] == [1], "as it was shown"
+    assert kept.by_time(machine.store, "other", right - 1, right + 1) == []
+
+
+def test_corrections_wait_for_room_as_readings_do(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.weigh()
+    machine.look(timedelta(0), synced=True)
+    monkeypatch.setattr(machine.store, "_max_bytes", 1)
+    assert correct_times(machine.store, machine.clock, machine.origin) == ([], True)
+    monkeypatch.setattr(machine.store, "_max_bytes", MEGABYTE)
+    assert len(machine.correct()) == 1
+
+
 def test_a_correction_is_no_earlier_reading_to_compare_with(machine: Machine) -> None:
     machine.weigh("70.0")
     machine.weigh("71.0")
     machine.look(timedelta(0), synced=True)
     assert len(machine.correct()) == 2
-    weights = [json.loads(kept)["vitals"][0]["value"] for kept in machine.store.last_payloads("device", 8)]
+    weights = [json.loads(last)["vitals"][0]["value"] for last in machine.store.last_payloads("device", 8)]
     assert weights == [70.0, 71.0]
 
 
@@ -270,6 +306,21 @@ def test_the_raw_frame_goes_with_the_correction(machine: Machine) -> None:
     machine.look(timedelta(0), synced=True)
     machine.correct()
     assert machine.store._db.execute("SELECT raw FROM reading").fetchall() == [(b"raw",), (b"raw",)]
+
+
+@pytest.mark.parametrize(("is_live", "taken_at"), [(True, "2026-11-22T12:01:40.000Z"), (False, None)])
+def test_what_a_device_says_to_everybody_is_corrected_too(
+    machine: Machine, is_live: bool, taken_at: str | None
+) -> None:
+    made = machine.intake("xiaomi-mi-scale", "C8:1E:8E:00:06:01")
+    weight = Sample((Measurement("body_weight", Decimal("80.8"), "kg"),), device_time=SHOWN, raw=b"raw")
+    taken = made.heard(weight, Mode.REAL, machine.mono, is_live=is_live)
+    machine.keep(made.draft(taken.reading, taken.record, "181D"))
+    machine.mono += 50.0
+    machine.look(timedelta(0), synced=True)
+    (right,) = machine.correct()
+    assert (right["received_at"], right["taken_at"]) == ("2026-11-22T12:01:40.000Z", taken_at)
+    assert right["time"]["quality"] == "synced"
 
 
 def test_a_repeat_that_is_found_on_disk_is_corrected_too(machine: Machine) -> None:

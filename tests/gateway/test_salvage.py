@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,37 @@ def test_salvaging_that_is_killed_at_any_disk_call_is_done_by_the_next_start(fir
             assert [ident.int for ident, _, _ in rows(store)] == [1, 2, 4, 5], number
             assert len(store.condition().set_aside) == 1
     assert (ended, number > 20) == (0, True)
+
+
+def test_a_word_on_a_parked_row_that_is_damaged_costs_no_other_row(tmp_path: Path) -> None:
+    """One bit makes a BLOB of the reason, which no column takes: the rows behind it are taken over all the same."""
+    path = filled(tmp_path / "outbox.db")
+    text = bytes([13 + 2 * len("packet_too_large")])  # the type of the reason, in the header of the record
+    found = re.search(re.escape(text) + rb"[^a-z]*parked.{8}packet_too_large", path.read_bytes(), re.DOTALL)
+    assert found is not None
+    flip(path, found.start())
+    with closing(Store(path, found="flipped")) as store:
+        assert [ident.int for ident, _, _ in rows(store)] == [number for number in range(1, 31) if number % 3]
+
+
+@pytest.mark.parametrize("step", range(40, 76, 4))
+def test_a_disk_that_fills_up_while_it_is_salvaged_costs_no_row(step: int, tmp_path: Path) -> None:
+    """However little room there is: the damaged file stays in place, or the new one holds all of it."""
+    folder = tmp_path / "small"
+    source = filled(folder / "outbox.db", 60)
+    flip(source, 3)
+    disk = Disk(compiled(tmp_path), folder / "outbox.db", tmp_path)
+    disk.set(room=source.stat().st_size + step * 4096)  # the copy; then the log of the new one, and its pages
+    program = (
+        "import sys; from pathlib import Path; from gateway.store import OutboxUnavailable, Store\n"
+        "try: Store(Path(sys.argv[1])).close()\n"
+        "except OutboxUnavailable: pass\n"
+    )
+    command = [sys.executable, "-c", program, str(folder / "outbox.db")]
+    assert subprocess.run(command, env=disk.environment, check=False, timeout=30).returncode == 0
+    with closing(Store(folder / "outbox.db")) as store:
+        assert [ident.int for ident, _, _ in rows(store)] == [number for number in range(1, 61) if number % 3]
+        assert len(store.condition().set_aside) == 1
 
 
 def test_a_log_without_its_database_is_kept(tmp_path: Path) -> None:

@@ -215,6 +215,8 @@ def test_last_payloads_are_those_of_one_device_oldest_first(store: Store) -> Non
     store.write([draft(), draft(), other, draft()], delivered(1))
     assert store.last_payloads("cuff", 2) == [b"2 ", b"4 "]
     assert store.last_payloads("nobody", 2) == []
+    store._db.execute("UPDATE reading SET payload = x'00' WHERE sequence = 2")
+    assert store.last_payloads("cuff", 3) == [b"1 ", b"4 "], "what is damaged is no reading to compare with"
 
 
 def test_only_delivered_rows_are_purged_and_only_those_before_the_time(store: Store) -> None:
@@ -225,6 +227,19 @@ def test_only_delivered_rows_are_purged_and_only_those_before_the_time(store: St
     assert store.purge(1001) == 1
     assert [row[0] for row in store._db.execute("SELECT sequence FROM reading")] == [2, 3, 4]
     assert [row[0] for row in store._db.execute("SELECT sequence FROM delivery")] == [2, 3, 4]
+
+
+def test_the_keeping_time_of_a_damaged_row_counts_from_when_the_clock_is_right(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found at boot, in 1970: dated then, it would be gone with the first purge, before anybody has seen it."""
+    store.write([draft()], [])
+    store._db.execute("UPDATE reading SET payload = x'00'")
+    with monkeypatch.context() as boot:
+        boot.setattr(time, "time", lambda: 10.0)
+        assert store.waiting(0, 10, ()) == []
+    assert store.purge(0.0, time.time() - 1) == 0
+    assert store.purge(0.0, time.time() + 1) == 1
 
 
 def test_purging_goes_in_portions(store: Store) -> None:

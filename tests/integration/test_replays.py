@@ -234,10 +234,11 @@ async def test_one_request_at_a_time(
         await sender.until_depth(0)
         consumer.ask(sender.outbox.stream, 1, 30, "first")
         consumer.ask(sender.outbox.stream, 1, 30, "second")
-        first, second, done = [await consumer.answer() for _ in range(3)]
-        assert (first["state"], first["request"]) == ("accepted", "first")
-        assert (second["state"], second["reason"], second["request"]) == ("refused", "busy", "second")
-        assert (done["state"], done["request"]) == ("done", "first")
+        answers = [await consumer.answer() for _ in range(3)]
+        # The second may be refused while the disk is still asked for the first: each answer names its request.
+        (second,) = [answer for answer in answers if answer["request"] == "second"]
+        assert (second["state"], second["reason"]) == ("refused", "busy")
+        assert [answer["state"] for answer in answers if answer["request"] == "first"] == ["accepted", "done"]
         assert replayed(chart) == list(range(1, 31))
 
 
