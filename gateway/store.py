@@ -413,7 +413,7 @@ def _open(path: Path, found: str | None, first_sequence: int) -> sqlite3.Connect
 def _uncertain(sequence: int, instant: float, quality: str, ident: bytes, *words: Any) -> Uncertain:
     revision, _, topic, payload, *_, check = words
     intact = is_intact(check, ident, revision, topic, payload)
-    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words[:-1], is_intact=intact)
+    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words[:-1], intact)
 
 
 def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str, str | None], list[Mark]]:
