@@ -410,10 +410,27 @@ def _open(path: Path, found: str | None, first_sequence: int) -> sqlite3.Connect
         return database.open_existing(path)
 
 
-def _uncertain(sequence: int, instant: float, quality: str, ident: bytes, *words: Any) -> Uncertain:
-    revision, _, topic, payload, *_, check = words
+def _uncertain(
+    sequence: int,
+    instant: float,
+    quality: str,
+    ident: bytes,
+    revision: int,
+    device: str,
+    topic: str,
+    payload: bytes,
+    raw: bytes,
+    characteristic: str | None,
+    superseded: int,
+    check: int | None,
+) -> Uncertain:
     intact = is_intact(check, ident, revision, topic, payload)
-    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words[:-1], intact)
+    return Uncertain(
+        *(sequence, instant, quality, UUID(bytes=ident), revision, device, topic, payload, raw),
+        characteristic,
+        bool(superseded),
+        intact,
+    )
 
 
 def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str, str | None], list[Mark]]:
