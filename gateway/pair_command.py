@@ -43,7 +43,7 @@ def pair(
             return True
         if "failed" in line:
             return False
-    return False
+    raise control.ControlError("the service hung up, before a reading came: systemctl status vitals-gateway")
 
 
 def _line(ask: Callable[[str], str], prompt: str) -> str:

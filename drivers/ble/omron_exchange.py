@@ -75,7 +75,10 @@ def _not_paired(answer: str) -> str:
 def read(address: int, count: int, layout: Eeprom) -> _Talk[Heard | None]:
     """Answer what stands in the memory; None where it could not be had. Raises LinkError."""
     heard = yield from ask(omron_frames.read(address, count), layout)
-    return heard if heard is not None and len(heard.reply.data) == count else None
+    if heard is not None and len(heard.reply.data) != count:
+        yield Rejected("length", heard.reply.data)
+        return None
+    return heard
 
 
 def ask(request: Request, layout: Eeprom) -> _Talk[Heard | None]:

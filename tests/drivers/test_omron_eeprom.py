@@ -410,6 +410,23 @@ def test_a_slot_that_cannot_be_had_is_left_and_the_others_are_read() -> None:
     assert len([event for event in events if isinstance(event, Sample)]) == 1
 
 
+def test_a_good_answer_of_another_length_is_refused_and_not_passed_over() -> None:
+    model = "omron-hem-7142t2"
+    memory = filled(model, {(0, 0): GOOD, (0, 1): GOOD}, following=2)
+    address = (0x02E8 + 14).to_bytes(2, "big")
+
+    def shorten(frame: bytes) -> list[bytes]:
+        if frame[3:5] != address:
+            return [frame]
+        body = bytes([8 + 6]) + frame[1:5] + bytes([6]) + frame[6:12] + b"\0"
+        return [body + bytes([check(body)])]
+
+    memory.spoil = shorten
+    events = told(talk(model, memory))
+    assert [event for event in events if isinstance(event, Rejected)] == [Rejected("length", GOOD[:6])]
+    assert len([event for event in events if isinstance(event, Sample)]) == 1
+
+
 @pytest.mark.parametrize("model", ["omron-hem-7142t2", "omron-hem-7155t"])
 def test_an_answer_said_twice_is_not_taken_for_the_next_one(model: str) -> None:
     memory = filled(model, {(0, slot): as_model(model, summed(bytes([slot]) + GOOD[1:])) for slot in range(14)}, 14)

@@ -13,6 +13,7 @@ import pytest
 
 from gateway import control
 from gateway.control import Control, Dialog
+from gateway.pair_command import pair
 from gateway.pairing import _Story
 
 
@@ -100,3 +101,15 @@ async def test_a_passkey_has_six_digits(said: object, passkey: int | None) -> No
             return {"passkey": said}
 
     assert await _Story(_Asked()).passkey() == passkey
+
+
+async def test_a_service_that_stops_in_the_midst_of_a_pairing_says_so(tmp_path: Path) -> None:
+    async def hang_up(_question: dict[str, Any], dialog: Dialog) -> None:
+        await dialog.tell(step="waiting", text="Bring it into pairing mode")
+
+    path = tmp_path / "control.sock"
+    service = Control(path, {}, {"pair": hang_up})
+    await service.start()
+    with pytest.raises(control.ControlError, match="hung up"):
+        await asyncio.to_thread(pair, path, "C8:1E:8E:00:00:01", None, anew=False, say=lambda _: None)
+    await service.stop()
