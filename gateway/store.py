@@ -94,6 +94,7 @@ class Store:
         self._parked_as_damaged: list[int] = []
         self._version = version("vitals-gateway")
         self._path, self._max_bytes = path, max_bytes
+        self.unwritten: set[int] = set()  # rows that were settled, which the disk has not taken yet: they do not wait
         self._spoiled: set[int] = set()  # rows whose checksum is wrong, whether that could be noted or not
         with database.words_for(path):
             self._lock = database.lock(path)
@@ -282,7 +283,7 @@ class Store:
                 "SELECT reading.sequence, topic, payload, id, revision, checksum"  # noqa: S608 - our own words
                 f" FROM delivery JOIN reading USING (sequence) WHERE {which}"
                 " AND delivery.sequence NOT IN (SELECT value FROM json_each(?)) ORDER BY delivery.sequence LIMIT ?",
-                (*values, json.dumps(sorted(self._spoiled)), limit),
+                (*values, json.dumps(sorted(self._spoiled | self.unwritten)), limit),
             ).fetchall()
             spoiled = [
                 sequence
@@ -413,7 +414,7 @@ def _open(path: Path, found: str | None, first_sequence: int) -> sqlite3.Connect
 def _uncertain(sequence: int, instant: float, quality: str, ident: bytes, *words: Any) -> Uncertain:
     revision, _, topic, payload, *_, check = words
     intact = is_intact(check, ident, revision, topic, payload)
-    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *words[:-1], is_intact=intact)
+    return Uncertain(sequence, instant, quality, UUID(bytes=ident), *(*words[:-1], intact))
 
 
 def _by_outcome(marks: Iterable[Mark]) -> dict[tuple[str, str, str | None], list[Mark]]:
