@@ -43,6 +43,7 @@ HELD_BACK_LIMIT = 1000  # readings in memory while the disk takes none: hours of
 MARKS_DELAY_S = 0.5  # delivered marks wait for company: a lost mark only sends a row again, under its old id
 MARKS_LIMIT = 500
 UNREADABLE_TRIES = 60  # a file that is there and was not read so often is set aside; what can be read is salvaged
+CHECK_AFTER_S = 1.0  # after it was opened: what the service asks for before it reads devices does not wait for it
 TOLD_AT_ONCE = 1000  # salvaged rows; who hears of so many at once looks on disk for the rest (backlog.py)
 
 
@@ -103,7 +104,8 @@ class Outbox:
         self._closed: str | None = None  # why it is not open
         self._tries = 0
         self._room = Room.AMPLE
-        self._checking = False
+        self._check_at: float | None = None  # monotonic; of the first file, late or not: what replaces it is new
+        self._checked = self._checking = False
         self._held_back: list[Draft] = []
         self._marks: list[Mark] = []
         self._not_kept = 0
@@ -215,7 +217,6 @@ class Outbox:
     def _live(self) -> None:
         try:
             try:
-                self._check()
                 self._run()
             finally:
                 if self._store is not None:
@@ -239,6 +240,8 @@ class Outbox:
         if self._closed is not None:
             _log.warning("the outbox can be used again")
         self._store, self._closed, self._tries = store, None, 0
+        if not self._checked:
+            self._check_at = time.monotonic() + CHECK_AFTER_S
         if store.stream != self._told_stream:
             self._marks = [mark for mark in self._marks if mark.sequence >= first]
             self._told_stream, self._file_first = store.stream, first
@@ -256,9 +259,10 @@ class Outbox:
 
     def _check(self) -> None:
         """Look for damage that no query shows: a row that its index has forgotten would wait for ever."""
+        self._check_at = None
         if self._store is None:
             return
-        self._checking = True
+        self._checked = self._checking = True
         try:
             found = self._store.what_is_wrong()
         except DatabaseError as error:
@@ -302,6 +306,8 @@ class Outbox:
             self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
             if not self._unanswered:
                 self._unreadable = None
+            if self._check_at is not None and time.monotonic() >= self._check_at and not stopping:
+                self._check()
         self.lost = len(self._held_back)
         if self._held_back:
             _log.error("stopping with %d readings that the disk did not take: they are lost", len(self._held_back))
@@ -317,7 +323,7 @@ class Outbox:
                 if drafts or len(jobs) > marks:  # there is work that should not wait
                     job = self._work.get_nowait()
                 else:
-                    job = self._work.get(timeout=_remaining(deadline))
+                    job = self._work.get(timeout=_remaining(deadline, self._check_at))
             except queue.Empty:
                 break
             jobs.append(job)
@@ -376,6 +382,7 @@ class Outbox:
         """Answer whether it needs no further try."""
         try:
             store = self._opened()
+            store.unwritten = {mark.sequence for mark in self._marks}
             try:
                 ask.work(store)
             finally:
@@ -432,5 +439,7 @@ def _settle_all(futures: list[asyncio.Future[None]]) -> None:
         settle(future, None)
 
 
-def _remaining(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+def _remaining(*deadlines: float | None) -> float | None:
+    """Answer how long it is to the first of them, seconds; None if there is none."""
+    first = min((deadline for deadline in deadlines if deadline is not None), default=None)
+    return None if first is None else max(0.0, first - time.monotonic())

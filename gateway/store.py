@@ -94,6 +94,7 @@ class Store:
         self._parked_as_damaged: list[int] = []
         self._version = version("vitals-gateway")
         self._path, self._max_bytes = path, max_bytes
+        self.unwritten: set[int] = set()  # rows that were settled, which the disk has not taken yet: they do not wait
         self._spoiled: set[int] = set()  # rows whose checksum is wrong, whether that could be noted or not
         with database.words_for(path):
             self._lock = database.lock(path)
@@ -282,7 +283,7 @@ class Store:
                 "SELECT reading.sequence, topic, payload, id, revision, checksum"  # noqa: S608 - our own words
                 f" FROM delivery JOIN reading USING (sequence) WHERE {which}"
                 " AND delivery.sequence NOT IN (SELECT value FROM json_each(?)) ORDER BY delivery.sequence LIMIT ?",
-                (*values, json.dumps(sorted(self._spoiled)), limit),
+                (*values, json.dumps(sorted(self._spoiled | self.unwritten)), limit),
             ).fetchall()
             spoiled = [
                 sequence

@@ -175,7 +175,10 @@ def _decode(model: DeviceModel, raw: bytes, characteristic: str | None) -> list[
     if model.link == "serial":
         codec = registry.codec(model.driver, model.quirks)
         return [*codec.feed(raw), *codec.flush()]
-    codecs = registry.characteristics(model.driver, model.quirks)
+    codecs = {
+        **registry.characteristics(model.driver, model.quirks),
+        **registry.advertisements(model.driver, model.quirks),
+    }
     if characteristic is not None:
         return [codecs[characteristic](raw)] if characteristic in codecs else []
     # a row of before its characteristic was kept: whichever reads it

@@ -15,7 +15,7 @@ import pytest
 
 from gateway import outbox as outbox_module
 from gateway.outbox import Outbox
-from gateway.store import Draft, Mark, Row, Store
+from gateway.store import Draft, Mark, OutboxUnavailable, Row, Store
 
 READING = "vitals/v1/northside/exam-3/reading"
 PATIENCE_S = 20.0
@@ -261,6 +261,63 @@ async def test_marks_survive_a_commit_that_failed(outbox: Outbox, path: Path, ke
     await outbox.ask(make_room)
     await kept.until(2)
     assert states(path) == {1: "delivered", 2: "waiting"}
+
+
+async def test_what_is_delivered_is_not_read_again_while_the_disk_takes_no_word_of_it(
+    outbox: Outbox, path: Path, kept: Kept, quick_retry: None
+) -> None:
+    """With each connection, the publisher reads what waits: a full disk would send one reading again and again."""
+    await outbox.keep([draft(), draft()])
+    await outbox.ask(fill)
+    outbox.mark(Mark(1, "delivered", "success"))
+    await asyncio.wait_for(outbox.keep([draft(size=BIG)]), PATIENCE_S)
+    assert states(path) == {1: "waiting", 2: "waiting"}
+    assert [row.sequence for row in await outbox.ask(lambda store: store.waiting(0, 10, ()))] == [2]
+    assert [row.sequence for row in await outbox.ask(lambda store: store.oldest_waiting(READING))] == [2]
+    await outbox.ask(make_room)
+    await kept.until(3)
+    assert [row.sequence for row in await outbox.ask(lambda store: store.waiting(0, 10, ()))] == [2, 3]
+
+
+async def test_what_is_asked_at_the_start_does_not_wait_for_the_check_of_the_whole_file(
+    path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 512 MB on a card, it takes many seconds, and no device is read before the last readings are known."""
+    Store(path).close()
+    checking, go_on = threading.Event(), threading.Event()
+
+    def check(_: Store) -> None:
+        checking.set()
+        assert go_on.wait(PATIENCE_S)
+
+    monkeypatch.setattr(outbox_module, "CHECK_AFTER_S", 0.2)
+    monkeypatch.setattr(Store, "what_is_wrong", check)
+    outbox = Outbox(path, kept.take)
+    assert await asyncio.wait_for(outbox.ask(lambda store: store.last_payloads("cuff", 8)), PATIENCE_S) == []
+    assert not checking.is_set()
+    assert await asyncio.to_thread(checking.wait, PATIENCE_S), "it is checked, though nobody asks for anything"
+    go_on.set()
+    await asyncio.wait_for(outbox.close(), PATIENCE_S)
+
+
+async def test_a_file_that_the_disk_gives_late_is_checked_too(
+    path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch, quick_retry: None
+) -> None:
+    Store(path).close()
+    checked = threading.Event()
+    monkeypatch.setattr(outbox_module, "CHECK_AFTER_S", 0.0)
+    monkeypatch.setattr(Store, "what_is_wrong", lambda _: checked.set())
+    with monkeypatch.context() as late:
+        late.setattr(outbox_module, "Store", _unavailable)
+        outbox = Outbox(path, kept.take)
+        assert outbox.stream is None
+    await asyncio.wait_for(outbox.keep([draft()]), PATIENCE_S)
+    assert await asyncio.to_thread(checked.wait, PATIENCE_S)
+    await asyncio.wait_for(outbox.close(), PATIENCE_S)
+
+
+def _unavailable(*_: object, **__: object) -> Store:
+    raise OutboxUnavailable("no disk yet")
 
 
 async def test_a_disk_that_gives_no_row_is_asked_again(outbox: Outbox, quick_retry: None) -> None:

@@ -43,7 +43,7 @@ class Scale:
         for _ in range(count):
             self.said += 1
             self._port.write(f"ST,{20 + self.said / 1000:+09.3f} kg\r\n".encode())
-        await self._gateway.until(lambda status: status["devices"]["scale"]["readings"] == self.said)
+        await self._gateway.until(lambda status: status["devices"]["scale"]["counts"]["samples"] == self.said)
 
     def restarted(self) -> None:
         self.said = 0
