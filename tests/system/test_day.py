@@ -31,7 +31,7 @@ from simulators.serial.and_tm import record
 
 _log = logging.getLogger(__name__)
 
-HOURS = float(os.environ.get("HOURS", "2"))
+HOURS = float(os.environ.get("HOURS", "1"))
 PATIENTS = round(HOURS * 6)
 CUFF = "C8:1E:8E:00:00:01"
 NEW_PORT = Callable[[str], PtyPort]
