@@ -1,4 +1,4 @@
-"""Ten thousand streams a driver that no device sends, the same each time; `python -m fuzz` runs as long as you like."""
+"""What no device sends, thousands a driver, the same each time; `python -m fuzz` runs as long as you like."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fuzz import values
 from fuzz.__main__ import broken_by
 from fuzz.streams import broken_law, stream
 
-STREAMS = 10_000
+STREAMS = 5_000
 
 
 @pytest.mark.parametrize("driver", registry.names())
 def test_nothing_breaks_a_law(driver: str) -> None:
     try_once, chance = broken_by(driver), random.Random(driver)
-    for _ in range(STREAMS if driver not in registry.ble_names() else STREAMS // 5):  # each value meets all its codecs
+    for _ in range(STREAMS if driver not in registry.ble_names() else STREAMS // 4):  # each value meets all its codecs
         broken, data = try_once(chance)
         assert broken is None, f"{broken}: {data.hex()}"
 
