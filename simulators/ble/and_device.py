@@ -19,8 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from bumble import att
 from bumble.core import UUID, BaseBumbleError
@@ -30,7 +29,8 @@ from bumble.transport.common import Transport
 
 from simulators.ble import profiles
 from simulators.ble.clock import DeviceClock
-from simulators.ble.faults import BleFault, BleFaults
+from simulators.ble.faults import BleFault
+from simulators.ble.gatt_device import GattDevice, battery, information
 from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS, Peripheral, indicated, read_only, written
 
 VENDOR_SERVICE = "233BF000-5A34-1B6D-975C-000D5690ABE4"
@@ -54,7 +54,7 @@ class AndModel:
     features: Mapping[int, bytes] = field(default_factory=dict)
 
 
-class AndDevice(ABC):
+class AndDevice(GattDevice, ABC):
     """A device that measures, keeps and sends records; a subclass makes them.
 
     `memory`: records not confirmed yet, oldest first. `sent`: those that a host has confirmed.
@@ -77,17 +77,14 @@ class AndDevice(ABC):
         """`address` is random static; its last digits end name and serial number. `radio` is given back at the end.
 
         `pace_s` is the time from one record to the next: a radio's connection interval, where it matters.
-        `standing` faults happen every time, others by `inject`.
         """
+        super().__init__(address, standing)
         self.clock = clock or DeviceClock()
         self.memory: list[bytes] = []
         self.sent: list[bytes] = []
         self._window_s = window_s
         self._pace_s = pace_s
-        self._faults = BleFaults(standing)
         self._in_pairing_mode = False
-        digits = address.replace(":", "")[-6:]
-        self.serial_number = f"SIM-{digits}"
         model = self.model
         measurement = indicated(model.measurement)
         features = [read_only(uuid, value) for uuid, value in model.features.items()]
@@ -96,46 +93,27 @@ class AndDevice(ABC):
         )
         self.peripheral = Peripheral(
             radio,
-            name=f"{model.name}_{digits}",
+            name=f"{model.name}_{self.digits}",
             address=address,
             advertised=model.service,
             services=(
                 Service(UUID.from_16_bits(model.service), [measurement, *features, date_time]),
                 Service(UUID(VENDOR_SERVICE), [written(UUID(VENDOR_COMMAND), self._command)]),
-                _device_information(model.model, self.serial_number),
-                Service(
-                    UUID.from_16_bits(profiles.BATTERY),
-                    [read_only(profiles.BATTERY_LEVEL, bytes([battery_percent]))],
+                information(
+                    {
+                        profiles.MANUFACTURER_NAME: "A&D Medical",
+                        profiles.MODEL_NUMBER: model.model,
+                        profiles.SERIAL_NUMBER: self.serial_number,
+                        profiles.FIRMWARE_REVISION: "SIM",
+                    }
                 ),
+                battery(battery_percent),
             ),
             measurement=measurement,
             pairing_allowed=self._pairing_allowed,
             advertising_interval_ms=advertising_interval_ms,
         )
         self.peripheral.on_subscribed = self._send_kept
-
-    @property
-    def address(self) -> str:
-        """Its random static address."""
-        return self.peripheral.address
-
-    @property
-    def journal(self) -> list[str]:
-        """What happened to it, in words, oldest first; never a value."""
-        return self.peripheral.journal
-
-    async def __aenter__(self) -> Self:
-        await self.peripheral.power_on()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.peripheral.power_off()
-
-    def inject(self, fault: BleFault) -> None:
-        """Let `fault` happen once, at the next occasion for it."""
-        self._faults.inject(fault)
 
     async def keep_and_advertise(self, record: bytes) -> bytes:
         """Keep one more record and advertise for the window; answer the record."""
@@ -145,9 +123,9 @@ class AndDevice(ABC):
 
     async def advertise(self) -> None:
         """Offer what is kept, as when its memory key is pressed."""
-        if self._faults.met(BleFault.LOSE_BOND):
+        if self.faults.met(BleFault.LOSE_BOND):
             self.peripheral.forget_bond()
-        if self._faults.met(BleFault.VANISH):
+        if self.faults.met(BleFault.VANISH):
             await self.peripheral.advertise_once()
         else:
             await self.peripheral.advertise(self._window_s)
@@ -167,18 +145,18 @@ class AndDevice(ABC):
 
     def taken_now(self) -> datetime:
         """The time with which a record is stamped that is taken now, after what the clock and the memory suffer."""
-        if self._faults.met(BleFault.CLOCK_2010):
+        if self.faults.met(BleFault.CLOCK_2010):
             self.clock.set(_STARTS_AGAIN_AT)
         now = self.clock.now().replace(microsecond=0)
-        if self._faults.met(BleFault.NAN_FLOOD):
+        if self.faults.met(BleFault.NAN_FLOOD):
             self.memory.extend(self.failed_record(now - timedelta(minutes=n)) for n in range(FLOOD, 0, -1))
         return now
 
     async def _send_kept(self, connection: Connection) -> None:
-        hang_up = self._faults.met(BleFault.HANG_UP)
+        hang_up = self.faults.met(BleFault.HANG_UP)
         left_when_hanging_up = (len(self.memory) + 1) // 2
         try:
-            if self.sent and self._faults.met(BleFault.REPEAT_LAST):
+            if self.sent and self.faults.met(BleFault.REPEAT_LAST):
                 await self.peripheral.indicate(connection, self.sent[-1])
             while self.memory:
                 if hang_up and len(self.memory) == left_when_hanging_up:
@@ -199,7 +177,7 @@ class AndDevice(ABC):
         await self.peripheral.hang_up()
 
     def _write_clock(self, data: bytes) -> None:
-        if self._faults.met(BleFault.CLOCK_WRITE_ERROR):
+        if self.faults.met(BleFault.CLOCK_WRITE_ERROR):
             raise att.ATT_Error(_APPLICATION_ERROR)
         try:
             self.clock.set(profiles.read_date_time(data))
@@ -216,21 +194,8 @@ class AndDevice(ABC):
             raise att.ATT_Error(_APPLICATION_ERROR)
 
     def _pairing_allowed(self, another_host_bonded: bool) -> bool:
-        if self._faults.met(BleFault.REFUSE_PAIRING):
+        if self.faults.met(BleFault.REFUSE_PAIRING):
             return False
         allowed = self._in_pairing_mode or not another_host_bonded
         self._in_pairing_mode = False
         return allowed
-
-
-def _device_information(model: str, serial_number: str) -> Service:
-    strings = {
-        profiles.MANUFACTURER_NAME: "A&D Medical",
-        profiles.MODEL_NUMBER: model,
-        profiles.SERIAL_NUMBER: serial_number,
-        profiles.FIRMWARE_REVISION: "SIM",
-    }
-    return Service(
-        UUID.from_16_bits(profiles.DEVICE_INFORMATION),
-        [read_only(uuid, text.encode()) for uuid, text in strings.items()],
-    )

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from bumble.core import UUID, BaseBumbleError
 from bumble.device import Connection
@@ -23,13 +22,14 @@ from bumble.gatt import Characteristic, Service
 from bumble.transport.common import Transport
 
 from simulators.ble import profiles
-from simulators.ble.faults import BleFault, BleFaults
-from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS, Peripheral, read_only
+from simulators.ble.faults import BleFault
+from simulators.ble.gatt_device import GattDevice, battery, information
+from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS, Peripheral
 
 STAYS_BEATS = 15  # how long a person stays at it in `measure`
 
 
-class OpenDevice(ABC):
+class OpenDevice(GattDevice, ABC):
     """A device that is listened to; a subclass says what it says. `maker`, `model`, `name`: as it tells and advertises.
 
     `inject` lets a fault happen once; `standing` faults happen every time.
@@ -57,11 +57,9 @@ class OpenDevice(ABC):
 
         `beside`: what its service has beside the measurement. `beat_s` is the time from one frame to the next.
         """
+        super().__init__(address, standing)
         self._window_s = window_s
         self._beat_s = beat_s
-        self.faults = BleFaults(standing)
-        digits = address.replace(":", "")[-6:]
-        self.serial_number = f"SIM-{digits}"
         said = {
             profiles.MANUFACTURER_NAME: self.maker,
             profiles.MODEL_NUMBER: model,
@@ -70,18 +68,13 @@ class OpenDevice(ABC):
         }
         self.peripheral = Peripheral(
             radio,
-            name=f"{name} {digits}",
+            name=f"{name} {self.digits}",
             address=address,
             advertised=service,
             services=(
                 Service(UUID.from_16_bits(service), [measurement, *beside]),
-                Service(
-                    UUID.from_16_bits(profiles.DEVICE_INFORMATION),
-                    [read_only(uuid, text.encode()) for uuid, text in said.items()],
-                ),
-                Service(
-                    UUID.from_16_bits(profiles.BATTERY), [read_only(profiles.BATTERY_LEVEL, bytes([battery_percent]))]
-                ),
+                information(said),
+                battery(battery_percent),
             ),
             measurement=measurement,
             pairing_allowed=lambda _another_host_bonded: True,
@@ -89,29 +82,6 @@ class OpenDevice(ABC):
             advertising_interval_ms=advertising_interval_ms,
         )
         self.peripheral.on_subscribed = self._speak
-
-    @property
-    def address(self) -> str:
-        """Its random static address."""
-        return self.peripheral.address
-
-    @property
-    def journal(self) -> list[str]:
-        """What happened to it, in words, oldest first; never a value."""
-        return self.peripheral.journal
-
-    async def __aenter__(self) -> Self:
-        await self.peripheral.power_on()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.peripheral.power_off()
-
-    def inject(self, fault: BleFault) -> None:
-        """Let `fault` happen once, at the next occasion for it."""
-        self.faults.inject(fault)
 
     @abstractmethod
     def next_frame(self) -> bytes | None:

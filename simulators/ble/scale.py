@@ -16,8 +16,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from bumble import att
 from bumble.core import UUID, BaseBumbleError
@@ -27,7 +26,8 @@ from bumble.transport.common import Transport
 
 from simulators.ble import profiles
 from simulators.ble.clock import DeviceClock
-from simulators.ble.faults import BleFault, BleFaults
+from simulators.ble.faults import BleFault
+from simulators.ble.gatt_device import GattDevice, battery, information
 from simulators.ble.peripheral import (
     ADVERTISING_INTERVAL_MS,
     Peripheral,
@@ -63,7 +63,7 @@ class ScaleModel:
     stays: bool = False
 
 
-class Scale:
+class Scale(GattDevice):
     """A scale that keeps and sends records; a subclass makes them. `memory`: characteristic and value, oldest first."""
 
     model: ClassVar[ScaleModel]
@@ -79,16 +79,15 @@ class Scale:
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
     ) -> None:
         """`address` is random static; its last digits end the serial number. `radio` is given back at the end."""
+        super().__init__(address, standing)
         model = self.model
         self.clock = clock or DeviceClock()
         self.memory: list[tuple[int, bytes]] = []
         self.sent: list[tuple[int, bytes]] = []
         self.users = dict(model.users)
-        self._faults = BleFaults(standing)
         self._window_s = window_s
         self._consented: Connection | None = None
         self._sending = asyncio.Lock()
-        self.serial_number = f"SIM-{address.replace(':', '')[-6:]}"
         make = notified if model.notifies else indicated
         weight = make(profiles.WEIGHT_MEASUREMENT)
         self._body = indicated(profiles.BODY_COMPOSITION_MEASUREMENT)
@@ -99,15 +98,14 @@ class Scale:
                 UUID.from_16_bits(profiles.WEIGHT_SCALE),
                 [weight, read_only(profiles.WEIGHT_SCALE_FEATURE, bytes(4))],
             ),
-            Service(
-                UUID.from_16_bits(profiles.DEVICE_INFORMATION),
-                [
-                    read_only(profiles.MANUFACTURER_NAME, model.maker.encode()),
-                    read_only(profiles.MODEL_NUMBER, model.model.encode()),
-                    read_only(profiles.SERIAL_NUMBER, self.serial_number.encode()),
-                ],
+            information(
+                {
+                    profiles.MANUFACTURER_NAME: model.maker,
+                    profiles.MODEL_NUMBER: model.model,
+                    profiles.SERIAL_NUMBER: self.serial_number,
+                }
             ),
-            Service(UUID.from_16_bits(profiles.BATTERY), [read_only(profiles.BATTERY_LEVEL, b"\x50")]),
+            battery(80),
         ]
         if model.body:
             services.append(Service(UUID.from_16_bits(profiles.BODY_COMPOSITION), [self._body]))
@@ -122,34 +120,11 @@ class Scale:
             advertised=profiles.WEIGHT_SCALE,
             services=services,
             measurement=weight,
-            pairing_allowed=lambda _another: not self._faults.met(BleFault.REFUSE_PAIRING),
+            pairing_allowed=lambda _another: not self.faults.met(BleFault.REFUSE_PAIRING),
             bonds=model.bonds,
             advertising_interval_ms=advertising_interval_ms,
         )
         self.peripheral.on_subscribed = self._listens
-
-    @property
-    def address(self) -> str:
-        """Its random static address."""
-        return self.peripheral.address
-
-    @property
-    def journal(self) -> list[str]:
-        """What happened to it, in words, oldest first; never a value."""
-        return self.peripheral.journal
-
-    async def __aenter__(self) -> Self:
-        await self.peripheral.power_on()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.peripheral.power_off()
-
-    def inject(self, fault: BleFault) -> None:
-        """Let `fault` happen once, at the next occasion for it."""
-        self._faults.inject(fault)
 
     def new_batteries(self) -> None:
         """What a change of batteries does: no user, no bond, and a clock that starts again."""
@@ -159,7 +134,7 @@ class Scale:
 
     def now(self) -> datetime:
         """The time with which a record is stamped that is taken now."""
-        if self._faults.met(BleFault.CLOCK_2010):
+        if self.faults.met(BleFault.CLOCK_2010):
             self.clock.set(_STARTS_AGAIN_AT)
         return self.clock.now().replace(microsecond=0)
 
@@ -170,12 +145,12 @@ class Scale:
 
     async def advertise(self) -> None:
         """Offer what is kept; on a link that stays it is sent at once."""
-        if self._faults.met(BleFault.LOSE_BOND):
+        if self.faults.met(BleFault.LOSE_BOND):
             self.peripheral.forget_bond()
         connection = self.peripheral.connection
         if self.model.stays and connection is not None:
             self.peripheral.run(self._send(connection))
-        elif self._faults.met(BleFault.VANISH):
+        elif self.faults.met(BleFault.VANISH):
             await self.peripheral.advertise_once()
         else:
             await self.peripheral.advertise(self._window_s)
@@ -192,10 +167,10 @@ class Scale:
             await self._send_kept(connection)
 
     async def _send_kept(self, connection: Connection) -> None:
-        hang_up = self._faults.met(BleFault.HANG_UP)
+        hang_up = self.faults.met(BleFault.HANG_UP)
         half = (len(self.memory) + 1) // 2
         try:
-            if self.sent and self._faults.met(BleFault.REPEAT_LAST):
+            if self.sent and self.faults.met(BleFault.REPEAT_LAST):
                 await self._send_one(connection, self.sent[-1])
             while self.memory:
                 if hang_up and len(self.memory) == half:
@@ -232,7 +207,7 @@ class Scale:
         return written(UUID.from_16_bits(uuid), self._write_clock, lambda: shows(self.clock.now()))
 
     def _write_clock(self, data: bytes) -> None:
-        if self._faults.met(BleFault.CLOCK_WRITE_ERROR):
+        if self.faults.met(BleFault.CLOCK_WRITE_ERROR):
             raise att.ATT_Error(att.ErrorCode.UNLIKELY_ERROR)
         try:
             self.clock.set(profiles.read_date_time(data[:7]))

@@ -24,8 +24,6 @@ import struct
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from types import TracebackType
-from typing import Self
 
 from bumble import att
 from bumble.core import UUID, BaseBumbleError
@@ -35,7 +33,8 @@ from bumble.transport.common import Transport
 
 from simulators.ble import profiles
 from simulators.ble.clock import DeviceClock
-from simulators.ble.faults import BleFault, BleFaults
+from simulators.ble.faults import BleFault
+from simulators.ble.gatt_device import GattDevice
 from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS, Peripheral, indicated
 from simulators.ble.profiles import BloodPressureStatus
 from simulators.ble.sig_models import ClockKind, SigModel
@@ -52,7 +51,7 @@ _RESERVED_FLAGS = 0xC0
 _Allowed, _Property = att.Attribute.Permissions, Characteristic.Properties
 
 
-class SigDevice:
+class SigDevice(GattDevice):
     """A device that measures, keeps and sends records. `memory`: oldest first; `sent`: what hosts have confirmed."""
 
     def __init__(
@@ -72,6 +71,7 @@ class SigDevice:
 
         `clock_known=False`: its clock shows year, month and day 0 until it is set.
         """
+        super().__init__(address, standing)
         self.clock = clock or DeviceClock()
         self.clock_known = clock_known
         self.memory: list[bytes] = []
@@ -79,18 +79,16 @@ class SigDevice:
         self._model = model
         self._kind = clock_kind or model.clock
         self._window_s = window_s
-        self._faults = BleFaults(standing)
         self._in_pairing_mode = False
         self._asked_at = 0.0
         self._told = 0  # notifications of its clock on this connection
-        digits = address.replace(":", "")[-6:]
         self.is_thermometer = model.service == profiles.HEALTH_THERMOMETER
         measurement = indicated(
             profiles.TEMPERATURE_MEASUREMENT if self.is_thermometer else profiles.BLOOD_PRESSURE_MEASUREMENT
         )
         self.peripheral = Peripheral(
             radio,
-            name=f"{model.name}_{digits[-4:]}",
+            name=f"{model.name}_{self.digits[-4:]}",
             address=address,
             advertised=model.service,
             services=(
@@ -101,7 +99,7 @@ class SigDevice:
                     [
                         self._said(profiles.MANUFACTURER_NAME, model.maker.encode()),
                         self._said(profiles.MODEL_NUMBER, model.model.encode() + bytes(2)),
-                        self._said(profiles.SERIAL_NUMBER, f"SIM-{digits}".encode()),
+                        self._said(profiles.SERIAL_NUMBER, self.serial_number.encode()),
                         self._said(profiles.FIRMWARE_REVISION, b""),
                     ],
                 ),
@@ -115,29 +113,6 @@ class SigDevice:
         )
         self.peripheral.on_subscribed = self._send
         self.peripheral.on_unsubscribed = self._unsubscribed
-
-    @property
-    def address(self) -> str:
-        """Its random static address."""
-        return self.peripheral.address
-
-    @property
-    def journal(self) -> list[str]:
-        """What happened to it, in words, oldest first; never a value."""
-        return self.peripheral.journal
-
-    async def __aenter__(self) -> Self:
-        await self.peripheral.power_on()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.peripheral.power_off()
-
-    def inject(self, fault: BleFault) -> None:
-        """Let `fault` happen once, at the next occasion for it."""
-        self._faults.inject(fault)
 
     async def pressure(
         self, systolic: int, diastolic: int, pulse: int, *, taken: datetime | None = None, irregular: bool = False
@@ -160,9 +135,9 @@ class SigDevice:
 
     async def advertise(self) -> None:
         """Offer what is kept, as when its Bluetooth key is pressed."""
-        if self._faults.met(BleFault.LOSE_BOND):
+        if self.faults.met(BleFault.LOSE_BOND):
             self.peripheral.forget_bond()
-        if self._faults.met(BleFault.VANISH):
+        if self.faults.met(BleFault.VANISH):
             await self.peripheral.advertise_once()
         else:
             await self.peripheral.advertise(self._window_s)
@@ -175,15 +150,15 @@ class SigDevice:
     # ---- records -------------------------------------------------------------------------------------------------
 
     def _taken(self, taken: datetime | None) -> datetime:
-        if self._faults.met(BleFault.CLOCK_2010):
+        if self.faults.met(BleFault.CLOCK_2010):
             self.clock.set(_STARTS_AGAIN_AT)
         now = taken or self.clock.now().replace(microsecond=0)
         return now.replace(second=0) if self._model.maker == "FORA" else now
 
     async def _keep(self, record: bytes, stamp_at: int) -> bytes:
-        if self._faults.met(BleFault.RESERVED_BITS):
+        if self.faults.met(BleFault.RESERVED_BITS):
             record = bytes([record[0] | _RESERVED_FLAGS]) + record[1:]
-        if self._faults.met(BleFault.NAN_FLOOD) and not self.is_thermometer:
+        if self.faults.met(BleFault.NAN_FLOOD) and not self.is_thermometer:
             now = self.clock.now().replace(microsecond=0)
             for n in range(FLOOD, 0, -1):
                 self.memory.append(
@@ -200,9 +175,9 @@ class SigDevice:
             self.journal.append("silent")
             return
         records = list(self.memory)
-        if self.sent and self._faults.met(BleFault.REPEAT_LAST):
+        if self.sent and self.faults.met(BleFault.REPEAT_LAST):
             records.insert(0, self.sent[-1])
-        hang_up = len(records) // 2 if self._faults.met(BleFault.HANG_UP) else None
+        hang_up = len(records) // 2 if self.faults.met(BleFault.HANG_UP) else None
         try:
             for index, record in enumerate(records):
                 if index == hang_up:
@@ -259,7 +234,7 @@ class SigDevice:
             await asyncio.sleep(_TELLS_EVERY_S)
 
     def _write_clock(self, data: bytes) -> None:
-        if self._faults.met(BleFault.CLOCK_WRITE_ERROR):
+        if self.faults.met(BleFault.CLOCK_WRITE_ERROR):
             raise att.ATT_Error(_APPLICATION_ERROR)
         try:
             read = profiles.read_current_time if self._kind == "current_time" else profiles.read_date_time
@@ -294,7 +269,7 @@ class SigDevice:
         return struct.pack("<HBBHB", _OMRON_COMPANY, _OMRON_EACH_USER, flags, 0, 0)
 
     def _pairing_allowed(self, another_host_bonded: bool) -> bool:
-        if self._faults.met(BleFault.REFUSE_PAIRING):
+        if self.faults.met(BleFault.REFUSE_PAIRING):
             return False
         allowed = self._in_pairing_mode or not another_host_bonded
         self._in_pairing_mode = False

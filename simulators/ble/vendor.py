@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Self
 
-from bumble.core import UUID
 from bumble.gatt import Characteristic, Service
 from bumble.transport.common import Transport
 
 from simulators.ble import profiles
 from simulators.ble.clock import DeviceClock
-from simulators.ble.faults import BleFault, BleFaults
-from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS, Peripheral, read_only
+from simulators.ble.faults import BleFault
+from simulators.ble.gatt_device import GattDevice, information
+from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS, Peripheral
 
 
-class VendorDevice(ABC):
+class VendorDevice(GattDevice, ABC):
     """A device with a memory; a subclass knows what stands in it, and the questions."""
 
     def __init__(
@@ -41,48 +39,20 @@ class VendorDevice(ABC):
         advertising_interval_ms: float = ADVERTISING_INTERVAL_MS,
     ) -> None:
         """`address` is random static; its last digits end the serial number. `radio` is given back at the end."""
+        super().__init__(address, standing)
         self.clock = clock or DeviceClock()
-        self.faults = BleFaults(standing)
         self._window_s = window_s
-        serial_number = "SIM-" + address.replace(":", "")[-6:]
-        information = Service(
-            UUID.from_16_bits(profiles.DEVICE_INFORMATION),
-            [read_only(profiles.SERIAL_NUMBER, serial_number.encode())],
-        )
         self.peripheral = Peripheral(
             radio,
             name=name,
             address=address,
             advertised=advertised,
-            services=(*services, information),
+            services=(*services, information({profiles.SERIAL_NUMBER: self.serial_number})),
             measurement=measurement,
             pairing_allowed=lambda _another: not self.faults.met(BleFault.REFUSE_PAIRING),
             bonds=bonds,
             advertising_interval_ms=advertising_interval_ms,
         )
-
-    @property
-    def address(self) -> str:
-        """Its random static address."""
-        return self.peripheral.address
-
-    @property
-    def journal(self) -> list[str]:
-        """What happened to it, in words, oldest first; never a value."""
-        return self.peripheral.journal
-
-    async def __aenter__(self) -> Self:
-        await self.peripheral.power_on()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.peripheral.power_off()
-
-    def inject(self, fault: BleFault) -> None:
-        """Let `fault` happen once, at the next occasion for it."""
-        self.faults.inject(fault)
 
     async def advertise(self) -> None:
         """Offer what is kept, as after a measurement."""
