@@ -30,7 +30,6 @@ class Subscriber:
     def __init__(self, port: int, *, lasting: bool = False) -> None:
         self.first: dict[int, float] = {}
         self.doubles = 0
-        self.strange = 0  # payloads without a weight
         self._port = port
         self._lasting = lasting
         self._socket: socket.socket | None = None
@@ -54,7 +53,7 @@ class Subscriber:
 
     def forget(self) -> None:
         """Begin anew: another contender, the same numbers."""
-        self.first, self.doubles, self.strange = {}, 0, 0
+        self.first, self.doubles = {}, 0
 
     async def has(self, count: int, timeout_s: float) -> bool:
         """Wait until so many frames are there; answer whether they came. What counts is `first`, not when this ends."""
@@ -122,9 +121,9 @@ class Subscriber:
                 self._ready.set()  # SUBACK
 
     def _note(self, number: int | None, now: float) -> None:
-        if number is None:
-            self.strange += 1
-        elif number in self.first:
+        if number is None:  # a payload without a weight
+            return
+        if number in self.first:
             self.doubles += 1
         else:
             self.first[number] = now

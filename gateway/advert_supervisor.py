@@ -18,7 +18,6 @@ from dataclasses import replace
 from drivers import registry
 from drivers.broadcasts import Broadcasts
 from drivers.contract import CharacteristicCodec, Notice, Sample
-from drivers.errors import LinkFault
 from drivers.links.bluetooth import Sighting
 from drivers.links.bluez import radio_is_real
 from drivers.links.radio import Radio
@@ -81,8 +80,7 @@ class AdvertSupervisor:
         """Show the radio's trouble, or that it is over."""
         trouble = self._radio.trouble
         if trouble is not None:
-            quiet = trouble.fault is LinkFault.RADIO_DEAF  # or a room in which nothing advertises
-            self.standing.note("unknown" if quiet else "offline", trouble.fault.value, str(trouble))
+            self.standing.radio_trouble(trouble)
         elif self._radio.listens and self.standing.status.state != "online":
             self.standing.opened(_QUIET)
 
@@ -107,7 +105,7 @@ class AdvertSupervisor:
     def _take(self, sighting: Sighting) -> None:
         """Make of one advertisement what it is: a reading, a notice, or a rejection."""
         real = radio_is_real(sighting.adapter) and not sighting.is_simulated
-        mode = Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST
+        mode = Mode.of(demo=self._demo, real=real)
         for service, data in sighting.service_data.items():
             if service not in self._codecs:
                 continue

@@ -38,7 +38,7 @@ from drivers.ble.session import (
     converse,
 )
 from drivers.contract import Battery, ClockReading, ClockSetting, Event, Identity, Notice, Rejected, Sample, Site
-from drivers.errors import DeviceRefused, LinkFault
+from drivers.errors import DeviceRefused, LinkError, LinkFault
 from drivers.links.bluetooth import GattLink, Value
 from drivers.models import DeviceModel
 from drivers.spot_check import SpotChecks
@@ -75,6 +75,10 @@ class Observer(Protocol):
 
     def reading(self, reading: Reading) -> None:
         """Hear of a reading that is being kept."""
+        ...
+
+    def failed(self, error: LinkError) -> None:
+        """Hear why there is no link, or no more; it is tried again."""
         ...
 
 

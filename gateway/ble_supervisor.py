@@ -19,12 +19,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
-from typing import Protocol
 
 from drivers.errors import LinkError, LinkFault
 from drivers.links.radio import Radio
-from gateway import ble_session, settings
-from gateway.ble_session import Attended, BleSession
+from gateway import settings
+from gateway.ble_session import Attended, BleSession, Observer
 from gateway.clock import Clock
 from gateway.clock_frames import ClockFrames
 from gateway.intake import Intake
@@ -59,14 +58,6 @@ _RADIO_FAULTS = frozenset(
         LinkFault.RADIO_DEAF,
     }
 )
-
-
-class Observer(ble_session.Observer, Protocol):
-    """Hears how a device's sessions go, as it happens, and why there is none."""
-
-    def failed(self, error: LinkError) -> None:
-        """Hear why there is no link, or no more; it is tried again."""
-        ...
 
 
 async def attend_radio(radio: Radio) -> None:
@@ -106,20 +97,19 @@ class BleSupervisor:
         self._attended = Attended(
             device.model, self.standing, intake, outbox, ClockFrames(address, outbox), self._local_time
         )
-        self._observer: Observer | None = None
         self._observed = asyncio.Event()
 
     @contextmanager
     def observed(self, observer: Observer) -> Iterator[None]:
         """Let `observer` hear how it goes; the device is tried at once, and again without delay."""
-        self._observer = self._attended.observer = observer
+        self._attended.observer = observer
         since = time.monotonic()
         self._attended.observed = (since, math.inf)
         self._observed.set()
         try:
             yield
         finally:
-            self._observer = self._attended.observer = None
+            self._attended.observer = None
             self._attended.observed = (since, time.monotonic())
             self._observed.clear()
 
@@ -133,8 +123,8 @@ class BleSupervisor:
                 session = await self._attend()
             except LinkError as error:
                 failures += 1
-                if self._observer is not None:
-                    self._observer.failed(error)
+                if self._attended.observer is not None:
+                    self._attended.observer.failed(error)
                 cap = RETRY_CAP_REFUSED_S if error.fault in _NEEDS_A_PERSON else RETRY_CAP_S
                 gone = error.fault is LinkFault.NOT_CONNECTED  # it advertised and went: no more is known than before
                 self.standing.note("unknown" if gone else "offline", error.fault.value, str(error))
@@ -147,11 +137,11 @@ class BleSupervisor:
                     max(REST_S, self._attended.model.session.rest_s),
                 )
             longest = max(rest, min(cap, rest * 2.0 ** min(failures, 10)))
-            await self._pause(min(rest, REST_S) if self._observer else random.uniform(rest, longest))  # noqa: S311 - jitter
+            await self._pause(min(rest, REST_S) if self._attended.observer else random.uniform(rest, longest))  # noqa: S311 - jitter
 
     async def _pause(self, pause_s: float) -> None:
         """Wait; but not for a device that somebody has come to attend."""
-        if self._observer is not None:
+        if self._attended.observer is not None:
             await asyncio.sleep(pause_s)
             return
         try:
@@ -164,8 +154,7 @@ class BleSupervisor:
         """Show the radio's trouble, or that it is over."""
         trouble, reason = self._radio.trouble, self.standing.status.reason
         if trouble is not None:
-            quiet = trouble.fault is LinkFault.RADIO_DEAF  # or a room in which nothing advertises
-            self.standing.note("unknown" if quiet else "offline", trouble.fault.value, str(trouble))
+            self.standing.radio_trouble(trouble)
         elif self._radio.listens and (reason in _RADIO_FAULTS or reason == "not_opened_yet"):
             self.standing.opened("the radio listens; the device has not been heard")
 
@@ -173,7 +162,7 @@ class BleSupervisor:
         """One connection, from hearing the device to its end. Raises LinkError."""
         async with self._radio.link(self.address) as link:
             real = link.is_real and not link.is_simulated
-            mode = Mode.DEMO if self._demo else Mode.REAL if real else Mode.TEST
+            mode = Mode.of(demo=self._demo, real=real)
             session = BleSession(self._attended, link, mode)
             await session.run()
         return session

@@ -100,13 +100,9 @@ def read_password(broker: Broker) -> str | None:
     file = broker.password_file
     if file is None:
         return None
+    data = _read_secret("password_file", file, _MAX_PASSWORD + 3)
     try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_PASSWORD + 3)
         password = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        why = error.strerror or "it cannot be opened"
-        raise ConfigError(f"password_file {file}: {why}: the service's user must be able to read it") from None
     except UnicodeDecodeError:
         raise ConfigError(f"password_file {file}: not UTF-8 text: save the password as UTF-8") from None
     if not password or len(password.encode()) > _MAX_PASSWORD:
@@ -119,16 +115,20 @@ def with_consent(device: Device) -> Device:
     file = device.consent_file
     if file is None:
         return device
-    try:
-        with file.open("rb") as stream:
-            code = stream.read(_MAX_CONSENT + 1)
-    except OSError as error:
-        why = error.strerror or "it cannot be opened"
-        raise ConfigError(f"consent_file {file}: {why}: the service's user must be able to read it") from None
+    code = _read_secret("consent_file", file, _MAX_CONSENT + 1)
     if not _CONSENT.fullmatch(code):
         raise ConfigError(f"consent_file {file}: it holds the scale's consent code alone, a number from 0 to 9999")
     session = replace(device.model.session, consent=Consent(device.user, int(code)))
     return replace(device, model=replace(device.model, session=session))
+
+
+def _read_secret(key: str, file: Path, limit: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(limit)
+    except OSError as error:
+        why = error.strerror or "it cannot be opened"
+        raise ConfigError(f"{key} {file}: {why}: the service's user must be able to read it") from None
 
 
 def _named(text: str, key: str, folder: Path) -> Path | None:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from gateway import tls
-from gateway.mqtt import Address, Connection, Inbox, Login, Message
+from gateway.mqtt import Connection
 
 _log = logging.getLogger(__name__)
 
 
-async def open_unless(
-    stopping: asyncio.Event,
-    address: Address,
-    login: Login,
-    will: Message,
-    window: int,
-    on_puback: Callable[[int, int], None],
-    inbox: Inbox | None = None,
-) -> Connection | None:
-    """Answer a connection, or None once `stopping` is set. Raises BrokerAway, BrokerRefused."""
-    opening = asyncio.ensure_future(Connection.open(address, login, will, window, on_puback, inbox))
+async def open_unless(stopping: asyncio.Event, connection: Coroutine[Any, Any, Connection]) -> Connection | None:
+    """Answer the connection that is being opened, or None once `stopping` is set. Raises BrokerAway, BrokerRefused."""
+    opening = asyncio.ensure_future(connection)
     stop = asyncio.ensure_future(stopping.wait())
     try:
         await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -53,6 +53,19 @@ def is_damage(error: DatabaseError) -> bool:
 
 
 @contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it, or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # SQLite may have rolled back by itself
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
 def words_for(path: Path) -> Iterator[None]:
     """Turn what the system says into OutboxUnavailable."""
     try:

@@ -145,9 +145,8 @@ class Publisher:
             address = self._addresses[turn]
             turn = (turn + 1) % len(self._addresses)
             try:
-                connection = await open_unless(
-                    self._stopping, address, self._login, self._will, WINDOW, self._on_puback, self._inbox
-                )
+                opening = Connection.open(address, self._login, self._will, WINDOW, self._on_puback, self._inbox)
+                connection = await open_unless(self._stopping, opening)
             except (BrokerAway, BrokerRefused) as error:
                 if self.state.trouble != str(error):
                     _log.warning("%s", error)

@@ -18,6 +18,11 @@ class Mode(StrEnum):
     TEST = "test"
     DEMO = "demo"
 
+    @classmethod
+    def of(cls, *, demo: bool, real: bool) -> Mode:
+        """Answer the mode of a link; `real`: a device of this machine is at its other end, and no simulator."""
+        return cls.DEMO if demo else cls.REAL if real else cls.TEST
+
 
 class Status(StrEnum):
     """How far the data can be believed; about the data, never about the patient."""

@@ -292,7 +292,7 @@ def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) ->
         if not columns:
             return
         select = f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED"  # noqa: S608 - names of our own schema
-        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - ours, too
         if columns[0] == "number":
             top = old.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
             found = _scan(old, select, min(top[0], _TOP_LIMIT) if top else 0, key="number")

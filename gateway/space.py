@@ -10,6 +10,8 @@ import sqlite3
 import time
 from enum import Enum
 
+from gateway.database import transaction
+
 NEAR = 0.9  # of the bound: from here on what was delivered goes early
 PORTION = 1000  # rows deleted at once at the end of their time
 PORTION_DROPPED = 200  # and to make room
@@ -59,8 +61,7 @@ def discarded(db: sqlite3.Connection) -> int:
 
 def _delete(db: sqlite3.Connection, state: str, which: str, values: tuple[object, ...], limit: int) -> int:
     """Delete rows, count them where they are lost, and empty the log, which still holds them; answer how many."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         gone = db.execute(
             "DELETE FROM reading WHERE sequence IN"  # noqa: S608 - our own words
             f" (SELECT sequence FROM delivery WHERE state = ? {which} ORDER BY sequence LIMIT ?)",
@@ -68,11 +69,6 @@ def _delete(db: sqlite3.Connection, state: str, which: str, values: tuple[object
         ).rowcount
         if gone and state == "parked":
             db.execute("INSERT OR REPLACE INTO meta VALUES ('discarded', ?)", (str(discarded(db) + gone),))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     if gone:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return gone

@@ -16,6 +16,7 @@ from typing import Literal
 from uuid import UUID
 
 from drivers.contract import Identity, Notice, Rejected
+from drivers.errors import LinkError, LinkFault
 from gateway import settings
 from gateway.account import Counts, Fate
 from gateway.clock import Clock
@@ -106,6 +107,11 @@ class Standing:
         _log.log(level, "%s: %s%s", self.device.id, reason or state, f": {detail}" if detail else "")
         self._status = replace(self._status, state=state, reason=reason, detail=detail)
         self._on_change(self.device.id)
+
+    def radio_trouble(self, trouble: LinkError) -> None:
+        """Take note that the radio, which all Bluetooth devices share, is in trouble."""
+        quiet = trouble.fault is LinkFault.RADIO_DEAF  # or a room in which nothing advertises
+        self.note("unknown" if quiet else "offline", trouble.fault.value, str(trouble))
 
     def heard(self) -> None:
         """Take note that the device said something that can be read."""

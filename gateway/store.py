@@ -18,7 +18,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -126,7 +126,7 @@ class Store:
         None where that is nothing new.
         """
         now = time.time()
-        with self._transaction():
+        with database.transaction(self._db):
             became = self._not_kept_yet(self._resolve_records(drafts))
             rows = self._insert([draft for draft in became if draft is not None], now)
             self._note(marks, now if clock_is_right else None)
@@ -208,7 +208,7 @@ class Store:
 
     def settle_times(self, settled: Mapping[int, float], drafts: Sequence[Draft]) -> list[Row]:
         """Note when rows (by sequence) were received, seconds since 1970, and keep their corrections: both or none."""
-        with self._transaction():
+        with database.transaction(self._db):
             rows = self._insert(drafts, time.time())
             self._db.executemany(
                 "UPDATE uncertain_time SET utc = ? WHERE sequence = ?", ((u, s) for s, u in settled.items())
@@ -219,7 +219,7 @@ class Store:
 
     def give_up_times(self, boot: str) -> int:
         """Forget the rows of other starts of the machine; answer how many were unsynced, and stay so for ever."""
-        with self._transaction():
+        with database.transaction(self._db):
             gone = self._db.execute(
                 "DELETE FROM uncertain_time WHERE utc IS NULL AND boot <> ? RETURNING quality", (boot,)
             ).fetchall()
@@ -229,7 +229,7 @@ class Store:
         """Remember the topics that hold a retained message of ours; answer those that were known and are no more."""
         current = set(topics)
         known = {topic for (topic,) in self._db.execute("SELECT topic FROM retained")}
-        with self._transaction():
+        with database.transaction(self._db):
             self._db.executemany("INSERT OR IGNORE INTO retained (topic) VALUES (?)", ((topic,) for topic in current))
         return sorted(known - current)
 
@@ -264,17 +264,6 @@ class Store:
         """Close; SQLite then folds the log into the database."""
         self._db.close()
         os.close(self._lock)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # SQLite may have rolled back by itself
-                self._db.execute("ROLLBACK")
-            raise
 
     def _intact(self, which: str, values: tuple[object, ...], limit: int) -> list[Row]:
         """Answer rows as they were kept. One whose checksum is wrong is parked, and the next is looked for."""
@@ -367,7 +356,7 @@ class Store:
             )
         for some in _in_portions(values):
             self._db.execute(
-                "INSERT INTO reading"  # noqa: S608
+                "INSERT INTO reading"  # noqa: S608 - our own words
                 " (sequence, id, revision, device, topic, payload, raw, kept_at, checksum, characteristic)"
                 f" VALUES {_places(some)}",
                 list(chain.from_iterable(some)),

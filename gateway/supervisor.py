@@ -79,7 +79,7 @@ class Supervisor:
         driver = registry.driver(self.device.model)
         port = await SerialPort.open(self._port, self.device.line)
         try:
-            self._mode = Mode.DEMO if self._demo else Mode.TEST if port.is_pty else Mode.REAL
+            self._mode = Mode.of(demo=self._demo, real=not port.is_pty)
             self.standing.opened("the port is open; the device has said nothing yet")
             await self._read(port, driver)
         finally:

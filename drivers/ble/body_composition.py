@@ -29,13 +29,11 @@ from functools import partial
 
 from drivers.ble import date_time, user_data, weight_measurement
 from drivers.ble.weight_measurement import (
-    HEIGHT_RESOLUTIONS,
-    MASS_RESOLUTIONS,
     UNSUCCESSFUL,
     counts,
+    features,
     fields,
     number,
-    resolutions,
     sample_of,
     time_of,
 )
@@ -99,14 +97,8 @@ def decode_measurement(value: bytes, quirks: Quirks) -> Event:
 
 
 def decode_feature(value: bytes) -> Event:
-    """2A9B: answer what the scale can tell, and its resolutions as it declares them; 32 bits, reserved ones ignored."""
-    if len(value) != 4:
-        return Rejected("length", value)
-    bits = number(value)
-    words = [name for bit, name in enumerate(_FEATURES) if bits >> bit & 1]
-    words += resolutions(bits >> 11, MASS_RESOLUTIONS, "mass_resolution")
-    words += resolutions(bits >> 15 & 0b111, HEIGHT_RESOLUTIONS, "height_resolution")
-    return Notice("feature", " ".join(words), value)
+    """2A9B: answer what the scale can tell, and its resolutions as it declares them."""
+    return features(value, _FEATURES, "mass_resolution")
 
 
 # What a session subscribes to: the first must be there, the others may.

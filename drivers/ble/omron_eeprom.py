@@ -114,7 +114,7 @@ def decode_clock(block: bytes, layout: Eeprom) -> datetime | None:
     if total != sum8(said[: at + 6]) or second >= 1 << 6:
         return None
     try:
-        return datetime(_FIRST_YEAR + year, month, day, hour, minute, min(second, _LAST_SECOND))  # noqa: DTZ001
+        return datetime(_FIRST_YEAR + year, month, day, hour, minute, min(second, _LAST_SECOND))  # noqa: DTZ001 - a device's clock has no zone
     except ValueError:
         return None
 

@@ -41,11 +41,11 @@ _TENTH, _POUND, _INCH = Decimal("0.1"), Decimal("0.45359237"), Decimal("0.0254")
 _METER_STEP, _INCH_STEP = Decimal("0.001"), Decimal("0.1")
 
 _FEATURES = ("timestamp", "multiple_users", "bmi")
-MASS_RESOLUTIONS = (
+_MASS_RESOLUTIONS = (
     *(None, "0.5kg/1lb", "0.2kg/0.5lb", "0.1kg/0.2lb", "0.05kg/0.1lb", "0.02kg/0.05lb", "0.01kg/0.02lb"),
     "0.005kg/0.01lb",
 )
-HEIGHT_RESOLUTIONS = (None, "0.01m/1in", "0.005m/0.5in", "0.001m/0.1in")
+_HEIGHT_RESOLUTIONS = (None, "0.01m/1in", "0.005m/0.5in", "0.001m/0.1in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,19 @@ def decode_measurement(value: bytes, quirks: Quirks) -> Event:
 
 
 def decode_feature(value: bytes) -> Event:
-    """2A9E: answer what the scale can tell, and its resolutions as it declares them; 32 bits, reserved ones ignored."""
+    """2A9E: answer what the scale can tell, and its resolutions as it declares them."""
+    return features(value, _FEATURES, "weight_resolution")
+
+
+def features(value: bytes, names: Sequence[str], mass: str) -> Event:
+    """Answer what 32 bits say: `names` from bit 0, then the resolutions of `mass` and height; reserved ones ignored."""
     if len(value) != 4:
         return Rejected("length", value)
     bits = number(value)
-    words = [name for bit, name in enumerate(_FEATURES) if bits >> bit & 1]
-    words += resolutions(bits >> 3, MASS_RESOLUTIONS, "weight_resolution")
-    words += resolutions(bits >> 7 & 0b111, HEIGHT_RESOLUTIONS, "height_resolution")
+    words = [name for bit, name in enumerate(names) if bits >> bit & 1]
+    declared = bits >> len(names)
+    words += _resolutions(declared, _MASS_RESOLUTIONS, mass)
+    words += _resolutions(declared >> 4 & 0b111, _HEIGHT_RESOLUTIONS, "height_resolution")
     return Notice("feature", " ".join(words), value)
 
 
@@ -125,7 +131,7 @@ def time_of(field: bytes | None) -> datetime | None:
     return None if field is None else date_time.decode(field)
 
 
-def resolutions(bits: int, known: Sequence[str | None], name: str) -> list[str]:
+def _resolutions(bits: int, known: Sequence[str | None], name: str) -> list[str]:
     """Answer the words for a resolution that a feature's low four bits declare; none for what is not specified."""
     index = bits & 0b1111
     declared = known[index] if index < len(known) else None

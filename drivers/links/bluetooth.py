@@ -178,7 +178,7 @@ async def _look_again(client: BleakClient, path: str) -> None:
             return
         await asyncio.sleep(LOOK_AGAIN_S)
         bus = await get_global_bluez_manager()  # bleak asks once a connection
-        client._backend.services = await bus.get_services(path, use_cached=False, requested_services=None)  # noqa: SLF001
+        client._backend.services = await bus.get_services(path, use_cached=False, requested_services=None)  # noqa: SLF001 - bleak offers no other way
 
 
 async def hang_up_what_was_left(address: str) -> None:

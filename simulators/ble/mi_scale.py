@@ -39,7 +39,6 @@ from simulators.ble.faults import BleFault
 from simulators.ble.peripheral import ADVERTISING_INTERVAL_MS
 
 WEIGHT_SCALE, BODY_COMPOSITION = 0x181D, 0x181B
-HEAVIEST_KG = Decimal(150)
 RISES_BEATS, STANDS_BEATS, TAIL_BEATS, IMPEDANCE_AFTER = 4, 8, 40, 4
 
 Unit = Literal["kg", "lb", "catty"]
@@ -160,11 +159,6 @@ class MiScale:
             count, at, thing, impedance = self._last
             for _ in range(beats):
                 await self._say(count, stable=True, removed=True, thing=thing, impedance=impedance, at=at)
-        await self.fall_silent()
-
-    async def overload(self) -> None:
-        """More than it can weigh."""
-        await self._say(OVERLOAD, stable=True)
         await self.fall_silent()
 
     async def step_off_early(self, kg: Decimal) -> None:

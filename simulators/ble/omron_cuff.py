@@ -160,11 +160,6 @@ class OmronCuff(VendorDevice):
         self._unlocked = not self.build.lock
         await super().advertise()
 
-    def write_slot(self, slot: int, record: bytes, user: int = 0) -> None:
-        """Let a slot hold these bytes."""
-        base = self.build.users[user] + slot * self.build.record
-        self._memory[base : base + len(record)] = record
-
     def hear(self, data: bytes) -> None:
         """Take a question and answer it; the frame's check must hold."""
         check = 0

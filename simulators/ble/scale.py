@@ -217,7 +217,7 @@ class Scale(GattDevice):
 
 
 def _control_point(write: object, *, encrypted: bool) -> Characteristic[bytes]:
-    value: CharacteristicValue[bytes] = CharacteristicValue(write=write)  # type: ignore[arg-type]
+    value: CharacteristicValue[bytes] = CharacteristicValue(write=write)  # type: ignore[arg-type]  # bumble knows writers that answer later, too
     allowed = _Allowed.WRITEABLE | (_Allowed.WRITE_REQUIRES_ENCRYPTION if encrypted else _Allowed(0))
     uuid = UUID.from_16_bits(profiles.USER_CONTROL_POINT)
     return Characteristic(uuid, _Property.WRITE | _Property.INDICATE, allowed, value)

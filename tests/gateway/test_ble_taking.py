@@ -16,7 +16,8 @@ from drivers.errors import LinkFault, LinkLost
 from drivers.links.bluetooth import Value
 from drivers.links.radio import Radio
 from gateway import ble_session, pairing
-from gateway.ble_supervisor import BleSupervisor, Observer
+from gateway.ble_session import Observer
+from gateway.ble_supervisor import BleSupervisor
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
 from gateway.intake import Intake

@@ -34,7 +34,7 @@ def login(folder: Path, *, protocol: int = 5, client: str | None = None) -> Logi
 
 
 async def opened(address: Address, login: Login) -> Connection:
-    connection = await open_unless(asyncio.Event(), address, login, WILL, 50, lambda _mid, _code: None)
+    connection = await open_unless(asyncio.Event(), Connection.open(address, login, WILL, 50, lambda _mid, _code: None))
     assert connection is not None
     return connection
 

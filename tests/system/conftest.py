@@ -18,6 +18,7 @@ from gateway import control
 from simulators.broker import OwnBroker, own_broker
 from simulators.chart import Chart
 from simulators.ports.pty import PtyPort
+from simulators.ports.room import Room
 
 PROGRAM = Path(sys.executable).with_name("vitals-gateway")
 TOPIC = "vitals/v1/northside/exam-3"
@@ -153,6 +154,15 @@ def say() -> Callable[[PtyPort, bytes], Awaitable[None]]:
                 await asyncio.sleep(0.001)
 
     return write
+
+
+@pytest.fixture
+async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
+    """A simulated air and bus, which every gateway that is started from here on finds."""
+    async with Room() as room:
+        for name, value in room.environment.items():
+            monkeypatch.setenv(name, value)
+        yield room
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import os
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -37,19 +37,11 @@ CUFF = "C8:1E:8E:00:00:01"
 NEW_PORT = Callable[[str], PtyPort]
 
 
-@pytest.fixture
-async def radio(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
-    async with Room() as room:
-        for name, value in room.environment.items():
-            monkeypatch.setenv(name, value)
-        yield room
-
-
 class Day:
     """The room, and what was measured in it: a device and the one number that no other measurement there has."""
 
-    def __init__(self, gateway: Any, broker: OwnBroker, chart: Chart, radio: Room, cuff: AndUa651ble) -> None:
-        self.gateway, self.broker, self.chart, self.radio, self.cuff = gateway, broker, chart, radio, cuff
+    def __init__(self, gateway: Any, broker: OwnBroker, chart: Chart, room: Room, cuff: AndUa651ble) -> None:
+        self.gateway, self.broker, self.chart, self.room, self.cuff = gateway, broker, chart, room, cuff
         self.measured: list[tuple[str, float]] = []
         self.faults: Counter[str] = Counter()
         self.away = 0  # patients until the broker is back
@@ -115,14 +107,14 @@ class Day:
             self.away = 3
 
     async def bluetoothd_killed(self) -> None:
-        await self.radio.bluez.die()
+        await self.room.bluez.die()
         await self.gateway.until(lambda status: status["devices"]["cuff"]["reason"] == "no_bluetooth")
-        await self.radio.bluez.start()
+        await self.room.bluez.start()
 
     async def adapter_off(self) -> None:
-        await self.radio.bluez.power(False)
+        await self.room.bluez.power(False)
         await self.gateway.until(lambda status: status["devices"]["cuff"]["reason"] == "adapter_off")
-        await self.radio.bluez.power(True)
+        await self.room.bluez.power(True)
 
     async def noise(self, port: PtyPort, chance: random.Random) -> None:
         """Between two patients; no byte of it can begin a frame of this device."""
@@ -131,15 +123,15 @@ class Day:
 
 @pytest.mark.timeout(300 + HOURS * 240)
 async def test_in_is_out_over_a_day(
-    gateway: Any, broker: OwnBroker, chart: Chart, new_port: NEW_PORT, radio: Room, chance: random.Random
+    gateway: Any, broker: OwnBroker, chart: Chart, new_port: NEW_PORT, room: Room, chance: random.Random
 ) -> None:
     scale, monitor = new_port("scale"), new_port("monitor")
     gateway.add_device("scale", "and-standard-scale", scale.path)
     gateway.add_device("monitor", "and-tm-2655p", monitor.path)
     gateway.devices.append(f'{{id: cuff, model: and-ua-651ble, address: "{CUFF}"}}')
     sizes: list[tuple[int, int]] = []
-    async with AndUa651ble(radio.air.radio("cuff"), CUFF, advertising_interval_ms=20) as cuff:
-        day = Day(gateway, broker, chart, radio, cuff)
+    async with AndUa651ble(room.air.radio("cuff"), CUFF, advertising_interval_ms=20) as cuff:
+        day = Day(gateway, broker, chart, room, cuff)
         await gateway.start()
         await day.ready()
         restarts: list[Callable[[], Awaitable[None]]] = [day.gateway_killed, day.gateway_restarted]

@@ -17,14 +17,6 @@ CUFF = "C8:1E:8E:00:00:01"
 
 
 @pytest.fixture
-async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
-    async with Room() as room:
-        for name, value in room.environment.items():
-            monkeypatch.setenv(name, value)
-        yield room
-
-
-@pytest.fixture
 async def cuff(room: Room, gateway: Any) -> AsyncIterator[AndUa651ble]:
     gateway.devices.append(f'{{id: cuff, model: and-ua-651ble, address: "{CUFF}"}}')
     async with AndUa651ble(room.air.radio("cuff"), CUFF, pace_s=0.03, advertising_interval_ms=20) as cuff:
