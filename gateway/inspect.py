@@ -1,10 +1,9 @@
-"""What the commands `decode`, `models` and `status` show: lines for people, or JSON."""
+"""What the commands `decode` and `models` show: lines for people, or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import simplejson
 
@@ -12,7 +11,6 @@ from drivers import registry
 from drivers.contract import CharacteristicCodec, Event, Measurement, Notice, Sample
 from drivers.models import Quirks
 from gateway.catalogue import CatalogueError, load_model, model_names
-from gateway.tls import EXPIRING_DAYS
 
 
 class UsageError(Exception):
@@ -104,64 +102,6 @@ def model_lines(models_dir: Path | None, *, json: bool) -> Iterator[str]:
     widths = [max(len(line[column]) for line in table) for column in range(len(header))]
     for line in table:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-
-
-def status_lines(answer: dict[str, Any], *, json: bool) -> Iterator[str]:
-    """Answer how the service stands: the room at a glance, without values."""
-    if json:
-        yield simplejson.dumps(answer, ensure_ascii=False, indent=2)
-        return
-    gateway, broker, outbox = answer["gateway"], answer["broker"], answer["outbox"]
-    yield f"{gateway['id']}  version {gateway['version']}  clock {gateway['clock']}  since {gateway['started_at']}"
-    yield f"broker  {broker['connected_to'] or 'away: ' + str(broker['trouble'])}"
-    if broker["rival"]:
-        yield f"        {broker['rival']}"
-    for whose, certificate in broker["certificates"].items():
-        if certificate["days_left"] < EXPIRING_DAYS:
-            yield f"        the certificate of the {whose} ends in {certificate['days_left']} days"
-    for topic, reason in broker["blocked"].items():
-        yield f"        {topic}: {reason}"
-    waiting = f"{outbox['depth']} waiting"
-    if outbox["oldest_age_s"] is not None:
-        waiting += f", the oldest for {outbox['oldest_age_s']:.0f} s"
-    yield f"outbox  {waiting}, {outbox['parked']} parked{', ' + outbox['trouble'] if outbox['trouble'] else ''}"
-    yield from _account_lines(answer["account"], answer["replays"])
-    for name, device in answer["devices"].items():
-        seen = f", last heard {device['last_seen']}" if device["last_seen"] else ""
-        counts = f"{device['readings']} readings, {device['held']} held"
-        yield f"{name}  {device['state']}: {device['reason'] or 'well'}{seen}; {counts}"
-        if device["also_claimed_by"]:
-            others = ", ".join(device["also_claimed_by"])
-            yield f"        also in the configuration of: {others}. One of the two is wrong"
-        if device["detail"]:
-            yield f"        {device['detail']}"
-
-
-def _account_lines(account: dict[str, Any], replays: dict[str, Any] | None) -> Iterator[str]:
-    rejected, held = sum(account["rejected"].values()), sum(account["held"].values())
-    yield (
-        f"account {account['frames']} frames = {account['samples']} samples + {account['notices']} notices"
-        f" + {rejected} rejected"
-    )
-    yield (
-        f"        {account['samples']} samples = {account['usable']} usable + {held} held + {account['committing']}"
-        f" being committed + {account['repeats']} repeats + {account['not_kept']} not kept"
-    )
-    committed = account["usable"] + held
-    replaced = f" + {account['replaced']} by a replaced file" if account["replaced"] else ""
-    damaged = f" + {account['damaged']} damaged" if account["damaged"] else ""
-    yield (
-        f"        {account['waiting_at_start']} at start + {committed} committed + {account['revisions']} revisions"
-        f"{replaced} = {account['delivered']} delivered + {account['parked']} parked{damaged}"
-        f" + {account['waiting']} waiting"
-    )
-    for problem in account["unbalanced"]:
-        yield f"        DOES NOT ADD UP, report it: {problem}"
-    if replays is not None:
-        for asked_by, left in replays["left"].items():
-            yield f"        {left} rows go out again for the {asked_by}"
-        if replays["refused"]:
-            yield f"        nobody can ask for rows: the broker refuses in/replay ({replays['refused']})"
 
 
 def _characteristic(name: str, quirks: Quirks, uuid: str | None) -> CharacteristicCodec:

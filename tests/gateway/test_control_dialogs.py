@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway import control
+from gateway.commands.pair import pair
 from gateway.control import Control, Dialog
-from gateway.pair_command import pair
 from gateway.pairing import _Story
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.commands.pair import pair
 from gateway.control import ControlError
-from gateway.pair_command import pair
 from simulators.ble.faults import BleFault
 
 CUFF, NEIGHBOR = "C8:1E:8E:00:00:01", "C8:1E:8E:00:00:02"

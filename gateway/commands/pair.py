@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway import control
+from gateway.commands import FAILED, OK
+
+
+def add(commands: Any) -> None:
+    """Add `pair` to the command line."""
+    command = commands.add_parser("pair", help="walk a person through bonding a Bluetooth device of the configuration")
+    command.add_argument("--model", help="its model, to be sure that it is the one of the configuration")
+    command.add_argument("--address", required=True, metavar="ADDRESS")
+    command.add_argument("--anew", action="store_true", help="remove an old bond first, which the device has forgotten")
+    command.set_defaults(act=_pair)
+
+
+def _pair(given: argparse.Namespace) -> int:
+    from gateway import control
+
+    try:
+        return OK if pair(control.default_path(), given.address, given.model, anew=given.anew) else FAILED
+    except control.ControlError as error:
+        print(f"vitals-gateway pair: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
 
 
 def pair(
@@ -20,6 +42,8 @@ def pair(
     ask: Callable[[str], str] = input,
 ) -> bool:
     """Walk a person through pairing with the service at `path`; answer whether it was done. Raises ControlError."""
+    from gateway import control
+
     question = {"command": "pair", "address": address, "model": model, "anew": anew}
 
     def reply(line: Mapping[str, Any]) -> dict[str, object] | None:

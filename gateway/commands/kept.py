@@ -5,14 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from gateway.commands import FAILED, OK, USAGE
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 
 
-def add_trace(commands: Any) -> None:
-    """Add `trace` to the command line."""
+def add(commands: Any) -> None:
+    """Add `trace` and `resend` to the command line."""
+    _add_trace(commands)
+    _add_resend(commands)
+
+
+def _add_trace(commands: Any) -> None:
     trace = commands.add_parser(
         "trace",
         help="what happened to a reading, step by step",
@@ -26,10 +34,10 @@ def add_trace(commands: Any) -> None:
     when.add_argument("--since", metavar="TIME", help="kept since then, at most 100")
     trace.add_argument("--values", action="store_true", help="show values and frames, too: patient data")
     trace.add_argument("--json", action="store_true")
+    trace.set_defaults(act=lambda given: _ask(given, _trace))
 
 
-def add_resend(commands: Any) -> None:
-    """Add `resend` to the command line."""
+def _add_resend(commands: Any) -> None:
     resend = commands.add_parser(
         "resend",
         help="send kept readings again, marked as replayed",
@@ -45,17 +53,32 @@ def add_resend(commands: Any) -> None:
         "--unmarked", action="store_true", help="with MQTT 3.1.1, which has no mark: send it all the same"
     )
     resend.add_argument("--json", action="store_true")
+    resend.set_defaults(act=lambda given: _ask(given, _resend))
 
 
-class UsageError(Exception):
+class _UsageError(Exception):
     """What was asked for cannot be; `str()` says what can."""
 
 
-def trace(given: argparse.Namespace) -> Iterator[str]:
-    """Ask the service, and answer the lines to be shown. Raises UsageError, ControlError."""
+def _ask(given: argparse.Namespace, lines: Callable[[argparse.Namespace], Iterator[str]]) -> int:
+    from gateway import control
+
+    try:
+        for line in lines(given):
+            print(line)
+    except _UsageError as error:
+        print(f"vitals-gateway {given.command}: {error}", file=sys.stderr)
+        return USAGE
+    except control.ControlError as error:
+        print(f"vitals-gateway: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _trace(given: argparse.Namespace) -> Iterator[str]:
     by_id, by_device = given.id is not None, given.device is not None and (given.at or given.since)
     if by_id == bool(by_device) or (by_id and (given.device or given.at or given.since)):
-        raise UsageError("name a reading's ID, or --device ID with --at TIME or --since TIME")
+        raise _UsageError("name a reading's ID, or --device ID with --at TIME or --since TIME")
     asked = {"id": given.id, "device": given.device, "at": given.at, "since": given.since}
     from gateway import control
 
@@ -64,10 +87,9 @@ def trace(given: argparse.Namespace) -> Iterator[str]:
     return iter([json.dumps(answer, ensure_ascii=False, indent=2)]) if given.json else _trace_lines(answer)
 
 
-def resend(given: argparse.Namespace) -> Iterator[str]:
-    """Ask the service, and answer the lines to be shown. Raises UsageError, ControlError."""
+def _resend(given: argparse.Namespace) -> Iterator[str]:
     if sum(map(bool, (given.ids, given.since, given.sequence))) != 1:
-        raise UsageError("name IDs, or --since TIME, or --sequence A..B")
+        raise _UsageError("name IDs, or --since TIME, or --sequence A..B")
     from gateway import control
 
     members: dict[str, object] = {"unmarked": given.unmarked}

@@ -1,0 +1,33 @@
+"""`vitals-gateway demo`: the main job with nothing configured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from gateway.commands import FAILED, OK
+from gateway.commands.seconds import seconds
+
+
+def add(commands: Any) -> None:
+    """Add `demo` to the command line."""
+    demo = commands.add_parser("demo", help="the main job, with nothing configured")
+    demo.add_argument("--seconds", type=seconds, default=60.0, metavar="N")
+    demo.add_argument("--json", action="store_true", help="the payloads, one a line")
+    demo.set_defaults(act=_demo)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    import asyncio
+
+    from gateway.demo import DemoFailed, demo
+
+    try:
+        asyncio.run(demo(given.seconds, json=given.json))
+    except DemoFailed as error:
+        print(f"vitals-gateway demo: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return OK
+    return OK

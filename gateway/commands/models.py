@@ -1,0 +1,34 @@
+"""`vitals-gateway models`: the device catalogue."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.commands import BAD_CONFIG, OK
+
+
+def add(commands: Any) -> None:
+    """Add `models` to the command line."""
+    models = commands.add_parser("models", help="the device catalogue")
+    form = models.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true", help="the page docs/devices.md")
+    models.add_argument("--models-dir", type=Path, metavar="DIR", help="a site's own models")
+    models.set_defaults(act=_models)
+
+
+def _models(given: argparse.Namespace) -> int:
+    from gateway import device_page, inspect
+    from gateway.catalogue import CatalogueError
+
+    folder = given.models_dir
+    try:
+        for line in device_page.lines(folder) if given.markdown else inspect.model_lines(folder, json=given.json):
+            print(line)
+    except CatalogueError as error:
+        print(f"vitals-gateway: {error}", file=sys.stderr)
+        return BAD_CONFIG
+    return OK

@@ -1,0 +1,33 @@
+"""`vitals-gateway run`: the service, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.commands import BAD_CONFIG
+
+
+def add(commands: Any) -> None:
+    """Add `run` to the command line."""
+    run = commands.add_parser("run", help="the service, in the foreground")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE")
+    run.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+    run.set_defaults(act=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    from gateway import log
+    from gateway.config import load
+
+    log.configure(given.log_level)
+    loaded = load(given.config)
+    for problem in loaded.problems:
+        print(problem, file=sys.stderr)
+    if loaded.settings is None:
+        return BAD_CONFIG
+    from gateway import runner
+
+    return runner.run(loaded.settings)
