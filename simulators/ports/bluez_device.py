@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ from simulators.ports.bluez_objects import DEVICE, BluezError, ObjectTree, Unans
 T = TypeVar("T")
 
 _CONNECT_S = 40.0
-_CANCEL_S = 1.0
+_CANCEL_S = 0.1
 _SETTLE_S = 0.02  # a link that is lost in this time fails the Connect, not what comes after
 _LAST_ANSWER_S = 0.05  # an answer that was under way when the link was lost
 _AUTHENTICATION_FAILURE = 0x05
@@ -209,13 +210,7 @@ class RemoteDevice:
 
     async def _connect(self) -> None:
         async with self._connecting:
-            try:
-                connection = await self._central.connect_le(self.on_air, timeout=_CONNECT_S)
-            except asyncio.CancelledError:
-                await self._cancel_at_controller()
-                raise
-            except (BaseBumbleError, TimeoutError) as error:
-                raise BluezError(*_ABORTED) from error
+            connection = await self._link()
         self._connection = connection
         connection.on(connection.EVENT_DISCONNECTION, lambda _reason: self._gone())
         self._tree.change(self.path, DEVICE, Connected=Variant("b", True))
@@ -230,21 +225,29 @@ class RemoteDevice:
             raise BluezError(*_CANCELLED)
         self._resolving = asyncio.ensure_future(self._resolve(connection))
 
-    async def _cancel_at_controller(self) -> None:
-        """Wait until the controller has told the end of the attempt: the next one would take it for its own."""
-        told = asyncio.Event()
-        with_failure = self._central.EVENT_CONNECTION_FAILURE
-        listener = self._central.on(with_failure, lambda _error: told.set())
+    async def _link(self) -> Connection:
+        """Answer the link. A given-up attempt is ended first: bumble takes a link that comes later for a defect."""
+        attempt = asyncio.ensure_future(self._central.connect_le(self.on_air, timeout=_CONNECT_S))
         try:
-            await self._central.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
-            await asyncio.wait_for(told.wait(), _CANCEL_S)
-        except (BaseBumbleError, TimeoutError):
-            # Too late: the link is there.
-            for connection in list(self._central.connections.values()):
-                if connection.peer_address == self.address:
-                    await connection.disconnect()
-        finally:
-            self._central.remove_listener(with_failure, listener)
+            await asyncio.wait({attempt})
+            return attempt.result()
+        except asyncio.CancelledError:
+            await self._give_up(attempt)
+            raise
+        except (BaseBumbleError, TimeoutError) as error:
+            raise BluezError(*_ABORTED) from error
+
+    async def _give_up(self, attempt: asyncio.Future[Connection]) -> None:
+        """Have the controller end the attempt; a link that was faster is ended, too."""
+        while not attempt.done():
+            try:
+                await self._central.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
+            except BaseBumbleError:
+                pass  # not begun yet, or linked just now
+            await asyncio.wait({attempt}, timeout=_CANCEL_S)
+        if not attempt.cancelled() and attempt.exception() is None:
+            with suppress(BaseBumbleError):  # the device was faster
+                await attempt.result().disconnect()
 
     async def _resolve(self, connection: Connection) -> None:
         late_s = self._late_s()
