@@ -32,7 +32,7 @@ demo: install
 
 test: install check
 	@.ci/setup test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: install
 	$(BIN)/ruff check .
