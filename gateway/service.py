@@ -28,6 +28,7 @@ from gateway.clock import MOVED_S, Clock
 from gateway.config import read_password, with_consent
 from gateway.control import Control, Converse, Dialog
 from gateway.corrections import correct_times
+from gateway.glance import Glance
 from gateway.health import Health
 from gateway.intake import Intake
 from gateway.mqtt import Address, Inbox, Login
@@ -123,7 +124,7 @@ class Service:
         self._control = Control(
             control,
             {
-                "status": lambda _question: self._health.status(),
+                "status": Glance(self._health, self._outbox).answer,
                 "trace": tracer.answer,
                 "resend": self._requests.resend,
             },

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.commands import FAILED, OK, USAGE
+from gateway.commands.terminal import printable
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18}))?")
 
@@ -111,7 +112,7 @@ def _trace_lines(answer: Mapping[str, Any]) -> Iterator[str]:
             else "nothing is kept that answers to this: another gateway's, purged, or never read"
         )
     for reading in answer["readings"]:
-        yield from map(_printable, _reading_lines(reading))
+        yield from map(printable, _reading_lines(reading))
     if answer["more"]:
         yield "… and more: name a later time"
 
@@ -175,11 +176,6 @@ def _resend_lines(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _words(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}..{last}"
-
-
-def _printable(line: str) -> str:
-    """Text of devices is not to be trusted with a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
 def _range(text: str) -> Sequence[int]:
