@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from gateway.commands import USAGE, check, decode, demo, kept, models, pair, run, simulate, status
+from gateway.commands import FAILED, USAGE, check, decode, demo, kept, models, pair, run, simulate, status
 
 _COMMANDS = (run, check, status, pair, kept, models, decode, simulate, demo)
 
@@ -23,9 +24,25 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit status."""
     given = _parser().parse_args(arguments)
-    if given.command != "run":
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `vitals-gateway models | head` is no error
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # demo and simulate clean up after themselves
+    if given.command == "run":
+        return _act(given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # demo and simulate clean up after themselves
+    try:
+        status = _act(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # `vitals-gateway models | head` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # which Python flushes once more
+        return 128 + signal.SIGPIPE
+    except OSError as error:  # a disk that is full, a file that may not be read
+        named = "" if error.filename is None else f"{error.filename}: "
+        print(f"vitals-gateway {given.command}: {named}{error.strerror or error}", file=sys.stderr)
+        return FAILED
+    return status
+
+
+def _act(given: argparse.Namespace) -> int:
     status: int = given.act(given)
     return status
 

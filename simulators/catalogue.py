@@ -146,6 +146,7 @@ def make(model: str, seed: int = 0) -> SerialDevice:
     factory = _MODELS.get(model)
     if factory is None:
         known = [*_MODELS, *BLE_MODELS]
-        near = difflib.get_close_matches(model, known, n=3) or known
-        raise ValueError(f"no simulator for model {model!r} (did you mean: {', '.join(near)}?)")
+        near = difflib.get_close_matches(model, known, n=3)
+        advice = f"did you mean: {', '.join(near)}?" if near else "`vitals-gateway models` lists them"
+        raise ValueError(f"no simulator for model {model!r} ({advice})")
     return factory(seed)

@@ -89,3 +89,5 @@ def _text(story: Path) -> str:
         return story.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{story}: a story is plain text in UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{story}: {error.strerror}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.commands import NO_SAMPLE, OK, USAGE
+from gateway.commands.arguments import folder
 
 
 def add(commands: Any) -> None:
@@ -16,7 +17,7 @@ def add(commands: Any) -> None:
     what = decode.add_mutually_exclusive_group(required=True)
     what.add_argument("--model")
     what.add_argument("--driver")
-    decode.add_argument("--models-dir", type=Path, metavar="DIR", help="a site's own models")
+    decode.add_argument("--models-dir", type=folder, metavar="DIR", help="a site's own models")
     where = decode.add_mutually_exclusive_group()
     where.add_argument("--characteristic", metavar="UUID16")
     where.add_argument("--advertisement", metavar="UUID16")

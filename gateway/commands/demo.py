@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from gateway.commands import FAILED, OK
-from gateway.commands.seconds import seconds
+from gateway.commands.arguments import seconds
 
 
 def add(commands: Any) -> None:

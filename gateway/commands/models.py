@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from gateway.commands import BAD_CONFIG, OK
+from gateway.commands.arguments import folder
 
 
 def add(commands: Any) -> None:
@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
     form = models.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--markdown", action="store_true", help="the page docs/devices.md")
-    models.add_argument("--models-dir", type=Path, metavar="DIR", help="a site's own models")
+    models.add_argument("--models-dir", type=folder, metavar="DIR", help="a site's own models")
     models.set_defaults(act=_models)
 
 
@@ -24,9 +24,9 @@ def _models(given: argparse.Namespace) -> int:
     from gateway import device_page, inspect
     from gateway.catalogue import CatalogueError
 
-    folder = given.models_dir
+    own = given.models_dir
     try:
-        for line in device_page.lines(folder) if given.markdown else inspect.model_lines(folder, json=given.json):
+        for line in device_page.lines(own) if given.markdown else inspect.model_lines(own, json=given.json):
             print(line)
     except CatalogueError as error:
         print(f"vitals-gateway: {error}", file=sys.stderr)

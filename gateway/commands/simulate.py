@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.commands import FAILED, OK, USAGE
-from gateway.commands.seconds import seconds
+from gateway.commands.arguments import seconds
 
 _SIMULATE = """\
 Serve one simulated device until Ctrl-C or SIGTERM. What comes of it is never `real`.
@@ -25,6 +25,8 @@ air, which ends with it; with --dongle it is on a real one, and there is no envi
   --fault vanish, hang_up, refuse_pairing, lose_bond, nan_flood, repeat_last, clock_2010, clock_write_error,
         demonstration, reserved_bits, not_paired, wrong_check: every time
 """
+
+_STOP_S = 3.0
 
 
 def add(commands: Any) -> None:
@@ -56,6 +58,7 @@ def add(commands: Any) -> None:
 
 def _simulate(given: argparse.Namespace) -> int:
     import asyncio
+    import logging
 
     async def serve_until_told() -> None:
         from simulators.serve import serve
@@ -63,19 +66,29 @@ def _simulate(given: argparse.Namespace) -> int:
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await serve(
-            given.model,
-            given.settings,
-            given.story,
-            given.faults,
-            dongle=given.dongle,
-            address=given.address,
-            every_s=given.every,
+        serving = asyncio.ensure_future(
+            serve(
+                given.model,
+                given.settings,
+                given.story,
+                given.faults,
+                dongle=given.dongle,
+                address=given.address,
+                every_s=given.every,
+            )
         )
+        try:
+            await asyncio.wait({serving})
+            serving.result()
+        finally:
+            logging.disable()  # bumble complains of answers that nobody awaits now
+            while not serving.done():
+                serving.cancel()  # again: asyncio.wait_for, by which bumble waits, may swallow it in Python 3.11
+                await asyncio.wait({serving}, timeout=_STOP_S)
 
     try:
         asyncio.run(serve_until_told())
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"vitals-gateway simulate: {error}", file=sys.stderr)
         return USAGE
     except RuntimeError as error:

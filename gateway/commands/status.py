@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.commands import FAILED, OK
-from gateway.commands.seconds import seconds
+from gateway.commands.arguments import seconds
 from gateway.commands.terminal import printable
 
 WATCH_S = 2.0

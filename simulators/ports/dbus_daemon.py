@@ -79,6 +79,7 @@ class DbusDaemon:
                 *(daemon, f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1"),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C on a terminal is for the simulation, which needs its bus to end well
             )
         printed = self._process.stdout
         if printed is None or not await asyncio.wait_for(printed.readline(), _START_S):
