@@ -19,13 +19,15 @@ import tarfile
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gateway import programs
+from gateway import database, programs
 from gateway.doctor import UNIT, Patient
+from gateway.doctor_outbox import GLANCE_S
 from gateway.findings import Finding
 from gateway.settings import Device, Settings
 
@@ -48,19 +50,22 @@ _ACCOUNT = (
 )
 _COUNTS = _ACCOUNT[:9]
 
+# Of doctor's page: a line of the YAML, or a driver's sentence, may stand in what these say.
+_NOT_TOLD = ("configuration", "device")
+
 # Our own lines (log.py); of a traceback where it was, never the words: they may hold what a device sent.
 _OURS = re.compile(r"(?P<time>\S+) (?P<text>(gateway|drivers)(\.\w+)*: .*)")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in ([\w<>]+)')
 _METRIC = re.compile(r"(# (HELP|TYPE) )?vitals_gateway_\w+.*")
 
 
-def write(to: Path, config: Path, patient: Patient, findings: Sequence[Finding]) -> Path:
+def write(to: Path, patient: Patient, findings: Sequence[Finding]) -> Path:
     """Write the file and answer its path; a folder gets a name of its own in it. Raises OSError."""
     now = datetime.now(UTC)
     path = to / f"vitals-gateway-support-{now:%Y%m%dT%H%M%SZ}.tar.gz" if to.is_dir() else to
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for name, text in members(config, patient, findings):
+        for name, text in members(patient, findings):
             data = text.encode("utf-8", "replace")
             entry = tarfile.TarInfo(f"vitals-gateway-support/{name}")
             entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
@@ -68,21 +73,22 @@ def write(to: Path, config: Path, patient: Patient, findings: Sequence[Finding])
     return path
 
 
-def members(config: Path, patient: Patient, findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
+def members(patient: Patient, findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
     """Yield each file of the bundle: its name and its text."""
-    settings = patient.loaded.settings
+    settings, status = patient.loaded.settings, patient.status
     yield "doctor.json", _json([_finding(finding) for finding in findings])
-    yield "status.json", _json(None if patient.status is None else status_of(patient.status))
+    yield "status.json", _json(None if status is None else status_of(status))
     yield "machine.json", _json(_machine())
-    yield "configuration.json", _json(_problems(patient) if settings is None else _configuration(settings, config))
-    yield "models.json", _json([] if settings is None else [_model(device) for device in settings.devices])
     yield "usb.json", _json(list(_usb()))
-    yield "journal.txt", "\n".join(journal_lines(_journal())) + "\n"
-    if settings is not None and settings.metrics is not None and settings.metrics.port is not None:
-        yield (
-            "metrics.txt",
-            "\n".join(line for line in _metrics(settings.metrics.port) if _METRIC.fullmatch(line)) + "\n",
-        )
+    yield "journal.txt", _lines(journal_lines(_journal()))
+    if settings is None:
+        yield "configuration.json", _json(_problems(patient))
+        return
+    yield "configuration.json", _json(_configuration(settings, patient.file))
+    yield "models.json", _json([_model(device) for device in settings.devices])
+    yield "outbox.json", _json(_outbox(settings))
+    if settings.metrics is not None and settings.metrics.port is not None:
+        yield "metrics.txt", _lines(line for line in _metrics(settings.metrics.port) if _METRIC.fullmatch(line))
 
 
 def status_of(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,8 +121,8 @@ def _only(keys: Iterable[str], members: Mapping[str, Any]) -> dict[str, Any]:
 
 def _finding(finding: Finding) -> dict[str, str]:
     members = finding.members()
-    if finding.check.startswith("device"):
-        members["detail"] = ""  # may hold a driver's sentence
+    if finding.check.startswith(_NOT_TOLD):
+        members["detail"] = ""
     return members
 
 
@@ -192,6 +198,14 @@ def _model(device: Device) -> dict[str, Any]:
     }
 
 
+def _outbox(settings: Settings) -> dict[str, Any]:
+    """Answer schema and counts of the file, as far as it may be read; never a row."""
+    try:
+        return asdict(database.glance(settings.outbox.path, GLANCE_S))
+    except (OSError, database.DatabaseError) as error:
+        return {"not_read": type(error).__name__}
+
+
 def _file(path: Path | None) -> dict[str, Any] | None:
     return None if path is None else _file_members(path)
 
@@ -259,6 +273,10 @@ def _metrics(port: int) -> list[str]:
     except (OSError, ValueError):
         return []
     return said.decode("utf-8", "replace").splitlines()
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _json(value: object) -> str:

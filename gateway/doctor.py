@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gateway import control, machine, practice, programs, yaml_places
-from gateway.accounts import service_account
+from gateway import control, machine, practice, programs
 from gateway.config import Loaded, load
 from gateway.doctor_broker import broker
 from gateway.doctor_devices import bluetooth, devices
@@ -41,6 +39,7 @@ class Patient:
     `silence`: why none answers; `denied`: it may, and we may not ask.
     """
 
+    file: Path
     loaded: Loaded
     status: Mapping[str, Any] | None
     silence: str = ""
@@ -60,9 +59,9 @@ def admit(config: Path, socket: Path) -> Patient:
     """Read the configuration and ask the service. It raises nothing for either."""
     loaded = load(config)
     try:
-        return Patient(loaded, control.ask(socket, "status"))
+        return Patient(config, loaded, control.ask(socket, "status"))
     except control.ControlError as error:
-        return Patient(loaded, None, str(error), denied=isinstance(error.__context__, PermissionError))
+        return Patient(config, loaded, None, str(error), denied=isinstance(error.__context__, PermissionError))
 
 
 def checks(patient: Patient) -> Iterator[Check]:
@@ -117,12 +116,8 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
     if settings is None:
         yield found("config_bad", f"{len(errors)} errors, the first in line {errors[0].line}: {errors[0].path}")
         return
-    doubts = [f"{problem.path}: {problem.message}" for problem in problems]
-
-    def note(path: yaml_places.Path, message: str) -> None:
-        doubts.append(f"{'.'.join(map(str, path))}: {message}")
-
-    practice.look(settings, note, datetime.now(UTC), service_account())
+    problems += practice.doubts(patient.file, settings)
+    doubts = list(dict.fromkeys(f"line {problem.line}: {problem.path}: {problem.message}" for problem in problems))
     if doubts:
         more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
         yield found("config_doubtful", f"{doubts[0]}{more}")

@@ -17,7 +17,7 @@ from typing import Any
 from gateway import probe_broker, tls
 from gateway.findings import Finding, found, good
 from gateway.mqtt import Address
-from gateway.probe_broker import Look, is_ours
+from gateway.probe_broker import Look, is_ours, since
 from gateway.refusals import NOBODY
 from gateway.settings import Settings
 
@@ -69,8 +69,8 @@ def _of_a_look(
             yield found("certificate_ending", f"the {whose}'s ends in {left} days")
     name = f"vitals/v1/{settings.site}/{settings.room}"
     if seen.gateway is not None and not denied and not is_ours(seen.gateway, status):
-        since = str(seen.gateway.get("started_at"))[:24]
-        yield found("name_in_use", f"a gateway that is not this machine's is online as {name} (started {since})")
+        words = f"a gateway that is not this machine's is online as {name} ({since(seen.gateway)})"
+        yield found("name_in_use", words)
     for topic, why in seen.not_readable.items():
         code = "name_not_known" if topic == f"{name}/gateway" else "subscribe_refused"
         yield found(code, f"{topic}: {why}")

@@ -45,7 +45,9 @@ class Case:
 CASES: Mapping[str, Case] = {
     "config_bad": Case("configuration", "bad", "vitals-gateway check tells each problem with its line: correct them"),
     "config_doubtful": Case("configuration", "warning", "vitals-gateway check tells each doubt with its line"),
-    "service_down": Case("service", "bad", "systemctl start vitals-gateway; if it ends again, journalctl -u says why"),
+    "service_down": Case(
+        "service", "bad", "systemctl start vitals-gateway; journalctl -u vitals-gateway says why it ended"
+    ),
     "service_not_asked": Case("service", "warning", "run doctor as root, or in the group vitals-gateway"),
     "config_changed": Case("service", "warning", "systemctl restart vitals-gateway, once check is content"),
     "other_room": Case("service", "warning", "name the file that the service runs with: doctor --config FILE"),
@@ -75,7 +77,9 @@ CASES: Mapping[str, Case] = {
     "broker_away": Case("broker", "bad", 'as it says; docs/it.md, "The broker"'),
     "broker_refused": Case("broker", "bad", 'as it says; docs/it.md, "The broker"'),
     "broker_one_away": Case("broker", "warning", "another of broker.urls serves meanwhile; as it says"),
-    "name_in_use": Case("broker", "bad", "give one of the two gateways another site or room"),
+    "name_in_use": Case(
+        "broker", "bad", "give one of the two another site or room; if ours was killed just now, look again in a minute"
+    ),
     "name_not_known": Case("broker", "warning", "let it read vitals/v1/{site}/{room}/gateway, its own state"),
     "certificate_ending": Case("broker", "warning", "renew it; the gateway reads it at its next connection"),
     "publish_refused": Case("broker", "bad", "let this login write there: the broker's access rules (ACL)"),

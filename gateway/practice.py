@@ -15,14 +15,33 @@ from pathlib import Path
 from typing import Any
 
 from gateway import config, tls, yaml_places
-from gateway.accounts import Account
-from gateway.probe_broker import Look, is_ours
+from gateway.accounts import Account, service_account
+from gateway.probe_broker import Look, is_ours, since
+from gateway.problems import Problem, Report
 from gateway.settings import Settings
 
 Note = Callable[[yaml_places.Path, str], None]
 """Takes where in the YAML a warning belongs, and its words."""
 
 STATE_FOLDER = Path("/var/lib/vitals-gateway")  # StateDirectory= of the packaged unit: systemd makes it
+
+
+def doubts(file: Path, settings: Settings) -> list[Problem]:
+    """Answer what is wrong on this machine with the configuration that stands in `file`, with places in it."""
+    report = Report(file)
+    report.read()
+    look(settings, report.warning, datetime.now(UTC), service_account())
+    return report.problems
+
+
+def doubts_online(
+    file: Path, settings: Settings, looks: Sequence[Look], status: Mapping[str, Any] | None
+) -> list[Problem]:
+    """Answer what the brokers say of it. `looks`: one for each url, in order; `status`: of this machine's service."""
+    report = Report(file)
+    report.read()
+    look_online(settings, looks, status, report.warning)
+    return report.problems
 
 
 def look(settings: Settings, note: Note, now: datetime, account: Account | None) -> None:
@@ -54,8 +73,7 @@ def _names(settings: Settings, seen: Look, status: Mapping[str, Any] | None) -> 
     room: yaml_places.Path = ("room",)
     name = f"{settings.site}/{settings.room}"
     if seen.gateway is not None and not is_ours(seen.gateway, status):
-        since = str(seen.gateway.get("started_at"))[:24]
-        words = f"another gateway is online as {name} (started {since}): give one of the two another room or site"
+        words = f"another gateway is online as {name} ({since(seen.gateway)}): give one of the two another room or site"
         yield room, words
     if (why := seen.not_readable.get(f"vitals/v1/{name}/gateway")) is not None:
         words = f"whether another gateway has this name is not known: let it read vitals/v1/{name}/gateway ({why})"

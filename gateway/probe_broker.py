@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -25,6 +26,8 @@ from gateway.config import ConfigError, read_password
 from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Inbox, Login, Watch
 from gateway.payload import Origin
 from gateway.settings import Settings
+
+_TIME = re.compile(r"[0-9TZ:.-]{10,24}")
 
 SUBSCRIBED_S = 5.0  # for the broker's word on what we may read
 RETAINED_S = 1.0  # after that: what it retains comes at once, and nothing says that it is all
@@ -78,6 +81,13 @@ def is_ours(retained: Mapping[str, Any], status: Mapping[str, Any] | None) -> bo
     if retained.get("state") != "online":
         return True
     return status is not None and retained.get("stream") == status["gateway"]["stream"]
+
+
+def since(retained: Mapping[str, Any]) -> str:
+    """Answer since when a gateway runs, by its retained state, which others can write: nothing else of it is shown."""
+    started = retained.get("started_at")
+    known = isinstance(started, str) and _TIME.fullmatch(started)
+    return f"since {started}" if known else "since an unknown time"
 
 
 def _login(settings: Settings) -> Login:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.commands import BAD_CONFIG, OK
 
 if TYPE_CHECKING:
-    from gateway.problems import Report
+    from gateway.problems import Problem
     from gateway.settings import Settings
 
 
@@ -28,53 +27,35 @@ def add(commands: Any) -> None:
 
 def _check(given: argparse.Namespace) -> int:
     from gateway.config import load
-    from gateway.problems import Report
 
     loaded = load(given.file)
     problems = list(loaded.problems)
     if loaded.settings is not None:
-        report = Report(given.file)
-        report.read()
-        _look(loaded.settings, report, online=given.online)
-        said = {(p.line, p.column, p.message) for p in problems}
-        problems += [p for p in report.problems if (p.line, p.column, p.message) not in said]
+        from gateway import practice
+
+        problems += practice.doubts(given.file, loaded.settings)
+        if given.online:
+            problems += _online(given.file, loaded.settings)
     if given.strict:
         problems = [replace(problem, severity="error") for problem in problems]
-    for problem in sorted(problems, key=lambda p: (p.file != str(given.file), p.line, p.column, p.path)):
+    for problem in sorted(dict.fromkeys(problems), key=lambda p: (p.file != str(given.file), p.line, p.column, p.path)):
         print(problem)
     return BAD_CONFIG if any(problem.severity == "error" for problem in problems) else OK
 
 
-def _look(settings: Settings, report: Report, *, online: bool) -> None:
+def _online(file: Path, settings: Settings) -> list[Problem]:
     import asyncio
     import logging
-    from datetime import UTC, datetime
 
-    from gateway import practice, probe_broker
-    from gateway.accounts import service_account
+    from gateway import control, doctor, practice, probe_broker
 
-    practice.look(settings, report.warning, datetime.now(UTC), service_account())
-    if not online:
-        return
     logging.disable()  # what the parts log for the service is said here in lines of our own
 
-    async def all_of_them() -> list[probe_broker.Look]:
+    async def looks() -> list[probe_broker.Look]:
         return [await probe_broker.look(settings, address) for address in probe_broker.addresses(settings)]
 
-    status = _status()
-    if isinstance(status, str):
-        report.warning(("room",), f"whether it is this machine's gateway that is online is not known: {status}")
-    looks = asyncio.run(all_of_them())
-    if isinstance(status, str):
-        looks = [replace(seen, gateway=None) for seen in looks]
-    practice.look_online(settings, looks, None if isinstance(status, str) else status, report.warning)
-
-
-def _status() -> Mapping[str, Any] | str | None:
-    """Answer the running service's status, None where none runs here, and words where it may not be asked."""
-    from gateway import control
-
-    try:
-        return control.ask(control.default_path(), "status")
-    except control.ControlError as error:
-        return str(error) if isinstance(error.__cause__ or error.__context__, PermissionError) else None
+    patient = doctor.admit(file, control.default_path())
+    seen = asyncio.run(looks())
+    if patient.denied:  # whether it is this machine's gateway that is online, nobody tells us
+        seen = [replace(one, gateway=None) for one in seen]
+    return practice.doubts_online(file, settings, seen, patient.status)

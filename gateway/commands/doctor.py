@@ -55,7 +55,7 @@ def _doctor(given: argparse.Namespace) -> int:
         from gateway import bundle
 
         try:
-            print(f"written: {bundle.write(given.bundle, given.config, patient, findings)}")
+            print(f"written: {bundle.write(given.bundle, patient, findings)}")
         except OSError as error:
             print(f"vitals-gateway doctor: the support file cannot be written: {error}", file=sys.stderr)
             return FAILED
