@@ -92,7 +92,7 @@ def _rights(settings: Settings, status: Mapping[str, Any]) -> Iterator[Finding]:
             yield found("subscribe_refused", f"{topic}: {why}")
     taken, known = set(told["taken"]), set(told["taken"]) | set(told["blocked"])
     if taken:
-        leaves = sorted(topic.removeprefix(f"{base}/") for topic in taken if topic.startswith(f"{base}/"))
+        leaves = sorted(topic.removeprefix(f"{base}/").removeprefix(f"vitals/v1/{settings.site}/") for topic in taken)
         yield good("broker", f"it took what was sent to {', '.join(leaves)}, since the service started")
     unknown = [leaf for leaf in ("reading", "quarantine", "event") if f"{base}/{leaf}" not in known]
     if "reading" in unknown:

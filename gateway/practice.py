@@ -75,7 +75,10 @@ def _names(settings: Settings, seen: Look, status: Mapping[str, Any] | None) -> 
     if seen.gateway is not None and not is_ours(seen.gateway, status):
         words = f"another gateway is online as {name} ({since(seen.gateway)}): give one of the two another room or site"
         yield room, words
-    if (why := seen.not_readable.get(f"vitals/v1/{name}/gateway")) is not None:
+    why = seen.not_readable.get(f"vitals/v1/{name}/gateway")
+    if why is None and seen.gateway is None and _is_at(status, seen):
+        why = "our own is there, and is not shown"  # Mosquitto's acl_file refuses no subscription, and delivers nothing
+    if why is not None:
         words = f"whether another gateway has this name is not known: let it read vitals/v1/{name}/gateway ({why})"
         yield room, words
     for index, device in enumerate(settings.devices):
@@ -84,6 +87,11 @@ def _names(settings: Settings, seen: Look, status: Mapping[str, Any] | None) -> 
                 ("devices", index, "address"),
                 f"room {other} has it in its configuration, too: one is wrong",
             )
+
+
+def _is_at(status: Mapping[str, Any] | None, seen: Look) -> bool:
+    """Whether our service is connected there, so that its retained state must be there, too."""
+    return seen.trouble is None and status is not None and status["broker"]["connected_to"] == seen.address
 
 
 def _ports(settings: Settings, note: Note, account: Account | None) -> None:

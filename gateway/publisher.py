@@ -64,7 +64,7 @@ class PublisherState:
     """How the way to the broker is: connected to which, else why not; topics that are refused and why.
 
     `rival`: another gateway of our name, in words. `certificates`: until when that of `broker` and `client` hold.
-    `taken`: the topics of which a broker has acknowledged a message, since the start.
+    `taken`: the topics on which a broker has let us publish, since the start.
     """
 
     connected_to: str | None = None
@@ -328,7 +328,7 @@ class Publisher:
         self._answers += 1
         sent, sent_at = self._in_flight.pop(mid, None), self._sent_at.pop(mid, None)
         broker = None if self._connection is None else str(self._connection.address)
-        if sent is not None and code == SUCCESS:
+        if sent is not None and code < UNSPECIFIED_ERROR:  # below it: taken, if only for nobody
             topic = sent.row.topic if isinstance(sent, Replay) else sent.topic
             if topic not in self.state.taken:
                 self.state = replace(self.state, taken=self.state.taken | {topic})

@@ -161,7 +161,7 @@ def test_a_glance_that_takes_too_long_ends_without_a_word_of_damage(settings: Se
     assert seen.wrong is None
 
 
-WELL = {
+WELL: dict[str, Any] = {
     "depth": 0,
     "oldest_age_s": None,
     "parked": 0,
@@ -196,7 +196,7 @@ def test_an_outbox_as_the_service_says_it(
 
 # ---- devices ---------------------------------------------------------------------------------------------------------
 
-DEVICE = {
+DEVICE: dict[str, Any] = {
     "state": "online",
     "reason": None,
     "detail": "",

@@ -125,13 +125,13 @@ def test_disk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     size = (1_000_000, 1_000_000, 8_000, free_mb, free_mb, 200_000, inodes, inodes, flags, 255)
-    monkeypatch.setattr(machine.os, "statvfs", lambda _folder: os.statvfs_result(size))
+    monkeypatch.setattr(os, "statvfs", lambda _folder: os.statvfs_result(size))
     assert said(machine.disk(settings)) == expected
 
 
 def test_the_outbox_counts_towards_what_it_may_take(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     size = (1_000_000, 1_000_000, 8_000, 400, 400, 200_000, 100_000, 100_000, 0, 255)
-    monkeypatch.setattr(machine.os, "statvfs", lambda _folder: os.statvfs_result(size))
+    monkeypatch.setattr(os, "statvfs", lambda _folder: os.statvfs_result(size))
     with settings.outbox.path.open("wb") as outbox:
         outbox.truncate(200_000_000)  # of max_mb 512; no block of it is on the disk
     assert said(machine.disk(settings)) == [("good", "")]

@@ -197,7 +197,15 @@ def test_a_key_with_a_passphrase_is_asked_of_nobody_at_a_terminal(room: Path) ->
     program = (
         "import sys; from pathlib import Path; from gateway import tls; tls.context(None, *map(Path, sys.argv[1:]))"
     )
-    command = ["setsid", "-w", sys.executable, "-c", program, room / "client.pem", room / "client.key"]
+    command: list[str | Path] = [
+        "setsid",
+        "-w",
+        sys.executable,
+        "-c",
+        program,
+        room / "client.pem",
+        room / "client.key",
+    ]
     done = subprocess.run(command, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
     assert b"PEM pass phrase" not in done.stderr + done.stdout
 
