@@ -131,11 +131,18 @@ def test_an_outbox_that_no_service_has_open_is_counted_without_a_trace(settings:
     assert settings.outbox.path.read_bytes() == content
 
 
-def test_what_stands_in_the_log_is_said_to_be_there(settings: Settings) -> None:
-    with closing(Store(settings.outbox.path)) as store:
+def test_after_a_kill_the_log_is_said_to_be_there_and_left_as_it_is(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with closing(Store(elsewhere / "outbox.db")) as store:
         store.write([Draft(uuid4(), 1, "scale", "t/reading", lambda _, __: b"{}")], [])
-        (finding,) = doctor_outbox.outbox(settings, None)  # as after a kill: the log is not merged
-        assert "bytes of its log" in finding.detail
+        for name in ("outbox.db", "outbox.db-wal"):
+            (tmp_path / name).write_bytes((elsewhere / name).read_bytes())
+    log = (tmp_path / "outbox.db-wal").read_bytes()
+    (finding,) = doctor_outbox.outbox(settings, None)
+    assert f"and what is in {len(log)} bytes of its log" in finding.detail
+    assert (tmp_path / "outbox.db-wal").read_bytes() == log
+    assert not (tmp_path / "outbox.db-shm").exists(), "it would be root's"
 
 
 @pytest.mark.parametrize("harm", ["empty", "no database", "cut", "newer"])

@@ -186,7 +186,8 @@ PASSWORD, COMMENT, USER = "Correct-Horse-Battery-91", "Mrs. Palomarez, born 1949
 JOURNALS = [
     "gateway.standing: scale: not_heard_yet",
     "Mrs. Palomarez, born 1949-03-02 is on the scale",
-    'gateway.service: loop ended\\nTraceback (most recent call last):\\n  File "/x/gateway/intake.py", line 7, in take\\n'
+    "gateway.service: loop ended\\nTraceback (most recent call last):\\n"
+    '  File "/x/gateway/intake.py", line 7, in take\\n'
     "ValueError: 7391846205 weighs 187.3",
 ]
 TOOLS = {
