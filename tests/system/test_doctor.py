@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from gateway.bundle import status_of
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.broker import OwnBroker
 from simulators.chart import Chart
@@ -226,6 +227,15 @@ async def test_a_support_file_holds_neither_patient_nor_secret(
     planted = [b"187.3", b"84.96", b"7391846205", FRAME, body[:200], PASSWORD.encode(), COMMENT.encode(), USER.encode()]
     planted += [line for line in certificate_key.splitlines() if b"-----" not in line]
     planted += [b"Palomarez", json.loads(body)["id"].encode()]
+
+    told = await gateway.status()
+    for section, key in (("broker", "trouble"), ("broker", "rival"), ("outbox", "trouble"), ("replays", "said")):
+        assert key in told[section]
+        told[section][key] = COMMENT
+    told["devices"]["scale"] |= {"detail": COMMENT, "last_held_reason": COMMENT, "of a later version": COMMENT}
+    told["account"]["unbalanced"] = [COMMENT]
+    told["of a later version"] = COMMENT
+    assert COMMENT not in json.dumps(status_of(told)), "what is free text, or new, is not taken"
 
     file = gateway.folder / "gateway.yaml"
     (gateway.folder / "password").write_text(PASSWORD)
