@@ -102,6 +102,7 @@ def _port(name: str, path: Path) -> Iterator[Finding]:
     try:
         is_port = stat.S_ISCHR(path.stat().st_mode)
         allowed = account is None or account.may(path, os.R_OK | os.W_OK)
+        holders = machine.holders(path) if is_port and allowed else []
     except OSError as error:
         absent = isinstance(error, FileNotFoundError)
         yield found("port_absent" if absent else "port_denied", f"{path}: {error.strerror}", of=name)
@@ -110,14 +111,17 @@ def _port(name: str, path: Path) -> Iterator[Finding]:
         yield found("not_a_port", str(path), of=name)
     elif not allowed:
         yield found("port_denied", f"{path}: its mode and group do not let the service in", of=name)
-    elif holders := machine.holders(path):
+    elif holders:
         yield found("port_busy", f"{path} is open in {', '.join(holders)}", of=name)
     else:
         yield good(f"device {name}", f"{path} is there; whether the device speaks, only the service can tell")
 
 
 def _who(path: Path) -> str:
-    holders = machine.holders(path)
+    try:
+        holders = machine.holders(path)
+    except OSError:
+        return ""
     return f" It is open in {', '.join(holders)}." if holders else ""
 
 

@@ -26,6 +26,7 @@ from gateway.settings import Settings
 _ROOT = Path("/")
 _NOW, _BEFORE = 1 << 0, 1 << 16
 _UNDERVOLTAGE = re.compile(r"Under-?voltage detected!")
+PTY_MAJORS = range(136, 144)  # Linux Documentation/admin-guide/devices.txt
 TOO_HOT = 80.0  # °C, from which a Raspberry Pi slows itself down
 MEGABYTE = 1_000_000
 LEAST_FREE_BYTES, LEAST_INODES = 50 * MEGABYTE, 1_000
@@ -138,12 +139,15 @@ def blocked_radios(root: Path = _ROOT) -> list[str]:
 
 
 def holders(path: Path, root: Path = _ROOT) -> list[str]:
-    """Answer which programs have this port open, as far as may be seen: `name (pid)`."""
-    wanted = path.resolve()
+    """Answer which programs have this port open, as far as may be seen: `name (pid)`. Raises OSError.
+
+    By its device number, and for a pty by its file system, too: each container has a /dev/pts/0 of its own.
+    """
+    port = path.stat()
     answer = []
     for process in sorted(_processes(root), key=lambda folder: int(folder.name)):
         with suppress(OSError):  # it is gone, or another's
-            if any(_link(file) == wanted for file in (process / "fd").iterdir()):
+            if any(_is_port(file, port) for file in (process / "fd").iterdir()):
                 answer.append(f"{_text(process / 'comm') or '?'} ({process.name})")
     return answer
 
@@ -164,11 +168,14 @@ def _names(folder: Path) -> list[Path]:
         return []
 
 
-def _link(file: Path) -> Path | None:
+def _is_port(descriptor: Path, port: os.stat_result) -> bool:
     try:
-        return file.readlink()
+        if descriptor.readlink().parts[:2] != ("/", "dev"):  # a file on a server that is gone would hang
+            return False
+        node = descriptor.stat()
     except OSError:
-        return None
+        return False
+    return node.st_rdev == port.st_rdev and (os.major(port.st_rdev) not in PTY_MAJORS or node.st_dev == port.st_dev)
 
 
 def _size(file: Path) -> int:

@@ -171,5 +171,7 @@ def test_who_has_a_port_open() -> None:
     path = Path(os.ttyname(other))
     assert f"({os.getpid()})" in "".join(machine.holders(path))
     os.close(other)
-    assert machine.holders(path) == []
+    assert machine.holders(path) == []  # nor those who have one of this name in another file system
     os.close(main)
+    with pytest.raises(FileNotFoundError):
+        machine.holders(path)
