@@ -35,6 +35,9 @@ __all__ = ["ConfigError", "Loaded", "Problem", "load", "read_password", "with_co
 
 _BROKER_FILES = ("password_file", "ca_file", "client_cert_file", "client_key_file")
 _SECRET_FILES = frozenset({"password_file", "consent_file"})
+# What the packaged unit hands over as a credential (LoadCredential=), and where systemd finds it; root's alone to read.
+CREDSTORE = Path("/etc/credstore")
+_UNITS_CREDENTIAL = "mqtt-password"
 _CONSENT = re.compile(rb"[0-9]{1,4}\s*")
 _MAX_CONSENT = 16  # bytes
 _MAX_PASSWORD = 65_535  # bytes: MQTT 5.0, section 3.1.3.6: binary data has a length of two bytes
@@ -132,10 +135,13 @@ def _read_secret(key: str, file: Path, limit: int) -> bytes:
 
 
 def _named(text: str, key: str, folder: Path) -> Path | None:
-    """Resolve a file's name; a bare one of a secret first where systemd puts credentials (systemd.exec(5))."""
+    """Resolve a file's name; a bare one of a secret first where systemd puts credentials (systemd.exec(5)).
+
+    Outside of the service, where `check` and `doctor` run, the unit's own is looked for where systemd takes it from.
+    """
     if not text or not text.isprintable():
         return None
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY") or (CREDSTORE if text == _UNITS_CREDENTIAL else None)
     if key in _SECRET_FILES and "/" not in text and credentials:
         file = Path(credentials) / text
         try:

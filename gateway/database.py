@@ -15,8 +15,10 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -149,6 +151,44 @@ def create(path: Path, first_sequence: int, fill: Callable[[sqlite3.Connection],
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     new.rename(path)
     sync_folder(path.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a file says that no service has open: its schema, rows by state, bytes. Counts alone, never a row.
+
+    `wrong`: what SQLite finds wrong, None if nothing, and where it did not end in time; `behind`: bytes in its log,
+    which no glance reads.
+    """
+
+    schema: int
+    newest_schema: int
+    rows: Mapping[str, int]
+    size: int
+    behind: int
+    wrong: str | None
+
+
+def glance(path: Path, limit_s: float) -> Glance:
+    """Look at an outbox without a lock or a write, a log's or a lock's included. Raises OSError, sqlite3.Error.
+
+    `immutable`: as root, SQLite would else make files of its own beside it, in which the service could not write.
+    """
+    ends, newest = time.monotonic() + limit_s, len(list(_MIGRATIONS.glob("[0-9]*.sql")))
+    size, log = path.stat().st_size, with_suffix(path, "-wal")
+    behind = log.stat().st_size if log.exists() else 0
+    wrong: str | None = None
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+        db.set_progress_handler(lambda: time.monotonic() > ends, 100_000)
+        schema = int(db.execute("PRAGMA user_version").fetchone()[0])
+        rows = {}
+        try:
+            rows = dict(db.execute("SELECT state, count(*) FROM delivery GROUP BY state"))
+            wrong = what_is_wrong(db)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+                raise
+    return Glance(schema, newest, rows, size, behind, wrong)
 
 
 def what_is_wrong(db: sqlite3.Connection) -> str | None:

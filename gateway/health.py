@@ -227,6 +227,7 @@ class Health:
                 "rival": broker.rival,
                 "certificates": states.certificate_members(broker.certificates, now),
                 "blocked": broker.blocked,
+                "taken": sorted(broker.taken),
                 "delivered": broker.delivered,
                 "events_dropped": broker.events_dropped,
             },

@@ -43,7 +43,7 @@ UNSPECIFIED_ERROR = 0x80
 # messages that the loop has not looked at, no more than so many are handed over.
 PACKET_LIMIT = 64 * 1024
 INBOX_LIMIT = 20
-WATCHED_LIMIT = 1024  # bytes of a retained message that is looked at
+WATCHED_LIMIT = 8 * 1024  # bytes of a retained message that is looked at: a claim, or a gateway's state
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Connection:
         self,
         address: Address,
         login: Login,
-        will: Message,
+        will: Message | None,
         window: int,
         on_puback: Callable[[int, int], None],
         inbox: Inbox | None = None,
@@ -155,7 +155,8 @@ class Connection:
         )
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(window)
-        self._client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if will is not None:
+            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
         if login.username is not None:
             self._client.username_pw_set(login.username, login.password)
         self._client.on_connect = self._on_connect
@@ -174,7 +175,7 @@ class Connection:
         cls,
         address: Address,
         login: Login,
-        will: Message,
+        will: Message | None,
         window: int,
         on_puback: Callable[[int, int], None],
         inbox: Inbox | None = None,

@@ -64,6 +64,7 @@ class PublisherState:
     """How the way to the broker is: connected to which, else why not; topics that are refused and why.
 
     `rival`: another gateway of our name, in words. `certificates`: until when that of `broker` and `client` hold.
+    `taken`: the topics on which a broker has let us publish, since the start.
     """
 
     connected_to: str | None = None
@@ -71,6 +72,7 @@ class PublisherState:
     rival: str | None = None
     certificates: dict[str, datetime] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
     delivered: int = 0
     parked: int = 0
     events_dropped: int = 0
@@ -326,6 +328,10 @@ class Publisher:
         self._answers += 1
         sent, sent_at = self._in_flight.pop(mid, None), self._sent_at.pop(mid, None)
         broker = None if self._connection is None else str(self._connection.address)
+        if sent is not None and code < UNSPECIFIED_ERROR:  # below it: taken, if only for nobody
+            topic = sent.row.topic if isinstance(sent, Replay) else sent.topic
+            if topic not in self.state.taken:
+                self.state = replace(self.state, taken=self.state.taken | {topic})
         if isinstance(sent, Row):
             self._settle(sent, code, broker, sent_at)
         elif isinstance(sent, Replay):

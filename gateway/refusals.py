@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 from gateway.mqtt import NO_MATCHING_SUBSCRIBERS, UNSPECIFIED_ERROR
 
+NOBODY = "no_matching_subscribers"
+
 # MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1) with which a message is refused for now, and seconds until it is
 # offered again. Of a code that we do not know we assume no more than that.
 _REASONS = {
-    NO_MATCHING_SUBSCRIBERS: ("no_matching_subscribers", 5.0),
+    NO_MATCHING_SUBSCRIBERS: (NOBODY, 5.0),
     UNSPECIFIED_ERROR: ("unspecified_error", 10.0),
     0x83: ("implementation_specific_error", 10.0),
     0x87: ("not_authorized", 30.0),
@@ -35,7 +37,7 @@ class _Block:
 
     @property
     def nobody(self) -> bool:
-        return self.reason == _REASONS[NO_MATCHING_SUBSCRIBERS][0]
+        return self.reason == NOBODY
 
 
 def reason_of(code: int) -> str:

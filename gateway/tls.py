@@ -26,7 +26,7 @@ def context(ca_file: Path | None, client_cert_file: Path | None, client_key_file
     settings.minimum_version = ssl.TLSVersion.TLSv1_2
     settings.sslsocket_class = _TlsSocket
     if client_cert_file is not None:
-        settings.load_cert_chain(client_cert_file, client_key_file)
+        settings.load_cert_chain(client_cert_file, client_key_file, password="")  # else it would ask at a terminal
     return settings
 
 
@@ -61,9 +61,18 @@ def expiring(ends: datetime, now: datetime) -> bool:
 
 def end_of_file(client_cert_file: Path) -> datetime | None:
     """Answer until when the first certificate of a PEM file holds, None where that cannot be read. Raises OSError."""
-    found = _PEM.search(client_cert_file.read_text(encoding="ascii", errors="replace"))
+    ends = ends_in_file(client_cert_file)
+    return ends[0] if ends else None
+
+
+def ends_in_file(file: Path) -> list[datetime | None]:
+    """Answer until when each certificate of a PEM file holds, None for one that cannot be read. Raises OSError."""
+    return [_end(text) for text in _PEM.findall(file.read_text(encoding="ascii", errors="replace"))]
+
+
+def _end(pem: str) -> datetime | None:
     try:
-        return None if found is None else end_of(ssl.PEM_cert_to_DER_cert(found[0]))
+        return end_of(ssl.PEM_cert_to_DER_cert(pem))
     except ValueError:
         return None
 

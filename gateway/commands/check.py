@@ -1,18 +1,27 @@
-"""`vitals-gateway check`: a configuration's problems, one line each."""
+"""`vitals-gateway check`: a configuration's problems, and what is wrong with a good one in practice, one line each."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.commands import BAD_CONFIG, OK
+
+if TYPE_CHECKING:
+    from gateway.problems import Problem
+    from gateway.settings import Settings
 
 
 def add(commands: Any) -> None:
     """Add `check` to the command line."""
     check = commands.add_parser("check", help="validate a configuration; one line a problem")
     check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--strict", action="store_true", help="warnings are errors, too")
+    check.add_argument(
+        "--online", action="store_true", help="look at each broker, too, and who else has the room's name there"
+    )
     check.set_defaults(act=_check)
 
 
@@ -20,6 +29,33 @@ def _check(given: argparse.Namespace) -> int:
     from gateway.config import load
 
     loaded = load(given.file)
-    for problem in loaded.problems:
+    problems = list(loaded.problems)
+    if loaded.settings is not None:
+        from gateway import practice
+
+        problems += practice.doubts(given.file, loaded.settings)
+        if given.online:
+            problems += _online(given.file, loaded.settings)
+    if given.strict:
+        problems = [replace(problem, severity="error") for problem in problems]
+    for problem in sorted(dict.fromkeys(problems), key=lambda p: (p.file != str(given.file), p.line, p.column, p.path)):
         print(problem)
-    return BAD_CONFIG if loaded.settings is None else OK
+    return BAD_CONFIG if any(problem.severity == "error" for problem in problems) else OK
+
+
+def _online(file: Path, settings: Settings) -> list[Problem]:
+    import asyncio
+    import logging
+
+    from gateway import control, doctor, practice, probe_broker
+
+    logging.disable()  # what the parts log for the service is said here in lines of our own
+
+    async def looks() -> list[probe_broker.Look]:
+        return [await probe_broker.look(settings, address) for address in probe_broker.addresses(settings)]
+
+    patient = doctor.admit(file, control.default_path())
+    seen = asyncio.run(looks())
+    if patient.denied:  # whether it is this machine's gateway that is online, nobody tells us
+        seen = [replace(one, gateway=None) for one in seen]
+    return practice.doubts_online(file, settings, seen, patient.status)
