@@ -199,6 +199,6 @@ def _unique(report: Report, devices: Node) -> None:
             text = text_of(device, key).upper() if key == "address" else text_of(device, key)
             if text and text in first:
                 message = f"devices[{first[text]}] has the same {key}: each device has its own"
-                report.error(("devices", index, key), message)
+                report.error(("devices", index, key), message, of_device=False)  # which one is right, nobody knows
             elif text:
                 first[text] = index

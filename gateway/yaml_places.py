@@ -12,6 +12,7 @@ The laws:
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -45,7 +46,8 @@ class Node:
     """One value. `line` and `column` count from 1. `data`: dict, list, str, int, Decimal, bool, None or Odd.
 
     `text` is a scalar as it was written. `keys` are the places of a mapping's keys. What an alias stands for has
-    the place of its anchor. `size` and `height` count the nodes and the levels below and with this one.
+    the place of its anchor. `size` and `height` count the nodes and the levels below and with this one. `file`: the
+    file that it stands in, as whoever read it named it.
     """
 
     line: int
@@ -57,6 +59,7 @@ class Node:
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     size: int = 1
     height: int = 1
+    file: pathlib.Path | None = None
 
     def at(self, path: Path) -> Node | None:
         """Answer the node at `path` below this one, or None."""
@@ -77,6 +80,16 @@ class Node:
             node = below
         return node.line, node.column
 
+    def file_at(self, path: Path) -> pathlib.Path | None:
+        """The file of what stands at `path`; where nothing stands there, of the mapping it is missing from."""
+        node = self
+        for step in path:
+            below = node.children.get(step)
+            if below is None:
+                break
+            node = below
+        return node.file
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -88,9 +101,9 @@ class Fault:
     message: str
 
 
-def read(text: str) -> tuple[Node | None, tuple[Fault, ...]]:
-    """Answer the document's root (None: empty, or not to be read) and what is wrong with it."""
-    builder = _Builder()
+def read(text: str, file: pathlib.Path | None = None) -> tuple[Node | None, tuple[Fault, ...]]:
+    """Answer the document's root (None: empty, or not to be read) and what is wrong with it. `file`: for its nodes."""
+    builder = _Builder(file)
     loader: Any = None
     try:
         loader = _LOADER(text)
@@ -126,8 +139,9 @@ class _Open:
 class _Builder:
     """Events to nodes. Soft faults (a key twice, a tag) are noted and the rest is read on."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: pathlib.Path | None) -> None:
         self.root: Node | None = None
+        self._file = file
         self.faults: list[Fault] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, Node | None] = {}
@@ -148,9 +162,8 @@ class _Builder:
             self._tag(event, line, column)
             tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
             plain = event.implicit[0] and not event.tag
-            self._put(
-                Node(line, column, _scalar(event.value, tag, plain=plain), event.value), event.anchor, plain=plain
-            )
+            data = _scalar(event.value, tag, plain=plain)
+            self._put(Node(line, column, data, event.value, file=self._file), event.anchor, plain=plain)
             return self._count(1, line, column)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._tag(event, line, column)
@@ -165,7 +178,9 @@ class _Builder:
             done = self._open.pop()
             below = done.children
             data = {k: n.data for k, n in below.items()} if done.mapping else [n.data for n in below.values()]
-            node = Node(done.line, done.column, data, "", False, below, done.keys, done.size, done.height + 1)
+            node = Node(
+                done.line, done.column, data, "", False, below, done.keys, done.size, done.height + 1, self._file
+            )
             self._put(node, done.anchor)
         return True
 
