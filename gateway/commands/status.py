@@ -37,6 +37,7 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 
     gateway, broker, outbox = answer["gateway"], answer["broker"], answer["outbox"]
     yield f"{gateway['id']}  version {gateway['version']}  clock {gateway['clock']}  since {gateway['started_at']}"
+    yield from _config_lines(gateway["config"])
     yield f"broker  {broker['connected_to'] or 'away: ' + str(broker['trouble'])}"
     if broker["rival"]:
         yield f"        {broker['rival']}"
@@ -59,6 +60,14 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
             yield f"        also in the configuration of: {others}. One of the two is wrong"
         if device["detail"]:
             yield f"        {device['detail']}"
+
+
+def _config_lines(config: dict[str, Any]) -> Iterator[str]:
+    if config["in_force"] == "last_good":
+        yield f"config  THE LAST GOOD ONE RUNS (hash {config['hash']}): the YAML is bad, {config['problems']} problems"
+        yield f"        {config['first_problem']}"
+    if config["left_out"]:
+        yield f"config  left out, because the YAML is wrong about them: {', '.join(config['left_out'])}"
 
 
 def _account_lines(account: dict[str, Any], replays: dict[str, Any] | None) -> Iterator[str]:
