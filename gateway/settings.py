@@ -165,7 +165,9 @@ def _wrong(message: str) -> PydanticCustomError:
 
 def _topic_level(text: str) -> str:
     if not LEVEL.fullmatch(text):
-        raise _wrong(f'"{shown(text)}" must be 1 to 64 letters (A to Z), digits, - and _: it becomes a topic level')
+        quotes = "; take the curly quotes away" if set(text) & set("“”„‘’‚«»") else ""
+        words = "must be 1 to 64 letters (A to Z), digits, - and _: it becomes a topic level"
+        raise _wrong(f'"{shown(text)}" {words}{quotes}')
     return text
 
 
@@ -182,7 +184,9 @@ def _timezone(name: str) -> str:
         known = zoneinfo.available_timezones()
         if not known:
             raise _wrong("this machine has no time zone data: install the package tzdata") from None
-        advice = f"a name such as America/Chicago{nearest(name, known)}"
+        place = name.rpartition("/")[2].lower()
+        same = sorted(one for one in known if one.rpartition("/")[2].lower() == place)
+        advice = f"a name such as America/Chicago{nearest(name, same) or nearest(name, known)}"
         raise _wrong(f'"{shown(name)}" is no time zone (allowed: {advice})') from None
     return name
 
