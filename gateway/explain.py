@@ -157,7 +157,7 @@ def _used(settings: Settings | None, path: yaml_places.Path) -> str | None:
 def _text(node: Node, path: yaml_places.Path) -> str:
     if isinstance(node.data, list):
         if path == ("devices",):
-            return f"{len(node.data)} entries"
+            return f"a list of {len(node.data)}"
         return f"[{', '.join(_text(child, path) for child in node.children.values())}]"
     if isinstance(node.data, dict):
         return "keys and values"

@@ -84,10 +84,10 @@ class _Reader:
         if said is None:
             return
         self.any = True
-        entries = [(None, said)] if said.scalar else [(int(i), node) for i, node in said.children.items()]
-        if isinstance(said.data, dict) or not entries:
+        if isinstance(said.data, dict) or said.data == []:
             self._refuse(report, None, "must be the name of a file, or a list of names: include: site.yaml")
             return
+        entries = [(None, said)] if said.scalar else [(int(i), node) for i, node in said.children.items()]
         for index, node in entries:
             if not isinstance(node.data, str) or not node.data.strip() or not node.data.isprintable():
                 quoted = f': "{shown(node.text)}"' if isinstance(node.data, Odd | int) else ""

@@ -27,7 +27,7 @@ Path = tuple[str | int, ...]
 
 MAX_NODES = 5_000  # a room with a hundred devices has about a thousand
 MAX_DEPTH = 32  # our own files nest five deep
-_FLATTEN = "no configuration is; look at the brackets"
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep, counting what aliases repeat: look at the brackets"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: ten times as fast
 _TAG = "tag:yaml.org,2002:"
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -176,7 +176,7 @@ class _Builder:
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._tag(event, line, column)
             if len(self._open) >= MAX_DEPTH:
-                self._fault(line, column, f"nested more than {MAX_DEPTH} levels deep: {_FLATTEN}")
+                self._fault(line, column, _TOO_DEEP)
                 return False
             if event.anchor:
                 self._anchors[event.anchor] = None
@@ -242,9 +242,7 @@ class _Builder:
             self._fault(line, column, f"{what}: write the value out")
             return False
         if len(self._open) + node.height > MAX_DEPTH + 1:
-            self._fault(
-                line, column, f"nested more than {MAX_DEPTH} levels deep, counting what aliases repeat: {_FLATTEN}"
-            )
+            self._fault(line, column, _TOO_DEEP)
             return False
         if self._open and self._open[-1].mapping and self._open[-1].key is None:
             node = replace(node, line=line, column=column)  # a key stands where it is, not where its anchor is

@@ -88,7 +88,7 @@ def test_what_is_no_file_or_too_large(said: Said, tmp_path: Path) -> None:
     assert line.endswith("shorten the file")
 
 
-DEEP = "site" + "[0]" * 31 + ": nested more than 32 levels deep: no configuration is; look at the brackets"
+DEEP = "site" + "[0]" * 31 + ": nested more than 32 levels deep, counting what aliases repeat: look at the brackets"
 
 
 @contextmanager
