@@ -46,7 +46,7 @@ def apply(report: Report, rows: MutableMapping[str, tuple[Problem, ...]]) -> dic
 
 def _wrong(report: Report, index: int, entry: Node, rows: MutableMapping[str, tuple[Problem, ...]]) -> list[Problem]:
     own = [problem for problem in report.problems if problem.device == index and problem.severity == "error"]
-    return own + list(rows.get(text_of(entry, "model"), ()))
+    return sorted(own, key=lambda p: (p.line, p.column)) + list(rows.get(text_of(entry, "model"), ()))
 
 
 def _softened(problem: Problem) -> Problem:
