@@ -1,6 +1,7 @@
 """With which configuration the service starts: its YAML, or where that is bad the last good one, and it says so.
 
-A YAML that is not there is a decision, not a mistake: then nothing is started.
+A YAML that is not there is a decision, not a mistake: then nothing is started. Nor is it where the bad one names
+another room than the last good one (gateway/doubts.py).
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway import last_good
+from gateway import doubts, last_good
 from gateway.config import ConfigError, Loaded, load, read_password, with_consents
 from gateway.problems import Problem
-from gateway.settings import Settings
+from gateway.settings import LeftOut, Settings
 from gateway.states import ConfigNote
 
 _log = logging.getLogger(__name__)
@@ -47,14 +48,30 @@ def choose(path: Path, tell: Callable[[Problem], None]) -> Start | None:
     kept = last_good.recall(path)
     if kept is None or kept.settings is None:
         return None
+    difference = doubts.moved(path, loaded, kept.settings)
+    if difference is not None:
+        _log.error("%s is bad, and %s: nothing is started. Correct it, then start the service", path, difference)
+        return None
     try:
         ready(kept.settings)
     except ConfigError as error:
         _log.error("the last good configuration cannot be used either: %s", error)
         return None
+    settings = _without(kept.settings, doubts.in_another_unit(path, loaded, kept))
+    if not settings.devices:
+        _log.error("of the last good configuration no device is left: nothing is started")
+        return None
     words = "%s is bad (%d problems, above): THE LAST GOOD CONFIGURATION RUNS (hash %s). Correct it, then restart"
-    _log.error(words, path, len(trouble), kept.settings.config_hash)
-    return Start(kept.settings, kept, ConfigNote("last_good", len(trouble), trouble[0]))
+    _log.error(words, path, len(trouble), settings.config_hash)
+    return Start(settings, kept, ConfigNote("last_good", len(trouble), trouble[0]))
+
+
+def _without(settings: Settings, doubtful: tuple[LeftOut, ...]) -> Settings:
+    names = {device.id for device in doubtful}
+    for device in doubtful:
+        _log.error("%s is not read: %s", device.id, device.problem)
+    devices = tuple(device for device in settings.devices if device.id not in names)
+    return replace(settings, devices=devices, left_out=(*settings.left_out, *doubtful))
 
 
 def ready(settings: Settings) -> Settings:

@@ -130,6 +130,53 @@ def test_a_file_that_is_gone_is_a_decision(room: Path, choose: Choose, caplog: p
     assert choose()[0] is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROOM.replace("exam-3\n", "exam-4\n").replace("path:", "paht:"),
+        ROOM.replace("exam-3\n", "exam-4  # moved\n").replace("  - {id", "\t- {id"),
+        ROOM.replace("room: exam-3\n", "room: 'exam-4'\r\n").replace("{id: scale", "{id: scale: x"),
+        "site: southside\n" + ROOM.replace("path:", "paht:"),
+    ],
+)
+def test_a_gateway_that_was_moved_does_not_speak_for_its_old_room(
+    room: Path, choose: Choose, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    remembered(room)
+    (room / "room.yaml").write_bytes(text.encode())
+    assert choose()[0] is None
+    assert "nothing is started" in caplog.text
+
+
+def test_a_scale_that_does_not_send_its_unit_is_not_read_in_the_old_one(room: Path, choose: Choose) -> None:
+    row = room / "site" / "models" / "a-scale.yaml"
+    row.write_text(row.read_text(encoding="utf-8") + "unit: pinned\n", encoding="utf-8")
+    (room / "room.yaml").write_text(ROOM.replace("by-path/x", "by-path/x, unit: lb"))
+    remembered(room)
+    good = (room / "room.yaml").read_text()
+    bad = good.replace("path:", "paht:")
+    for text, read in (
+        (bad, ["scale", "cuff"]),
+        (bad.replace("unit: lb", "unit: kg"), ["cuff"]),
+        (bad.replace("unit: lb", "unit: lbb"), ["cuff"]),
+        (bad.replace(", unit: lb", ""), ["cuff"]),
+        (bad.replace("id: scale", "id: new-scale"), ["cuff"]),
+        (good.replace("  - {id: cuff", "\t- {id: cuff"), ["scale", "cuff"]),
+        (good.replace("  - {id: cuff", "\t- {id: cuff").replace("unit: lb", "unit: kg"), ["cuff"]),
+        ("", ["cuff"]),
+    ):
+        (room / "room.yaml").write_text(text)
+        start, _ = choose()
+        assert start is not None
+        assert [device.id for device in start.settings.devices] == read
+        assert [one.id for one in start.settings.left_out] == ["scale"] * (2 - len(read))
+        assert all("unit is still [lb_av]" in one.problem for one in start.settings.left_out)
+    (room / "room.yaml").write_text(good[: good.index("  - {id: cuff")])
+    remembered(room)
+    (room / "room.yaml").write_text("")
+    assert choose()[0] is None, "no device is left"
+
+
 def test_without_one_there_is_nothing_to_start_with(room: Path, choose: Choose) -> None:
     (room / "room.yaml").write_text("x: 1\n")
     assert choose()[0] is None

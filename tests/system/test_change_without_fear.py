@@ -1,4 +1,4 @@
-"""The real process with a bad YAML: the last good configuration, a device that is left out, and what is said of both."""
+"""The real process with a bad YAML: the last good configuration, a device left out, and what is said of both."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ FRAME = b"ST,+0083.700 kg\r\n"
 async def ask(gateway: Any, *arguments: str) -> str:
     """What a command of the command line prints, asked of the running service."""
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(gateway.folder)}
+    command = [str(PROGRAM), *arguments]
     done = await asyncio.to_thread(
-        subprocess.run, [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=True
+        lambda: subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     )
     return str(done.stdout)
 
