@@ -16,6 +16,7 @@ from gateway.problems import MAX_BYTES, shown_path
 from gateway.settings import LEVEL, UNITS, LeftOut, Settings
 
 _NAMES = ("site", "room")
+_NOT_SAID = "is bad, and does not say that this device's unit is still"
 _LINE = re.compile(rb"^(site|room):[ \t]*[\"']?([A-Za-z0-9_-]{1,64})[\"']?[ \t]*(#.*)?\r?$", re.MULTILINE)
 _UNIT = re.compile(rb"\bunit:[ \t]*([^\s,}#]+)")
 
@@ -43,11 +44,8 @@ def in_another_unit(path: Path, bad: Loaded, kept: Loaded) -> tuple[LeftOut, ...
     devices = root.children.get("devices") if root else None
     entries = devices.children.values() if devices else ()
     said = {text_of(entry, "id"): UNITS.get(text_of(entry, "unit")) for entry in entries}
-    words = (
-        f"{shown_path(path)}: it is bad, and does not say that this device's unit is still %s: not read until it does"
-    )
     return tuple(
-        LeftOut(device.id, device.model_name, words % device.unit)
+        LeftOut(device.id, device.model_name, f"{shown_path(path)} {_NOT_SAID} {device.unit}: not read until it does")
         for device in kept.settings.devices
         if device.model.unit == "pinned" and said.get(device.id) != device.unit
     )
