@@ -39,7 +39,9 @@ def in_another_unit(path: Path, bad: Loaded, kept: Loaded) -> tuple[LeftOut, ...
     if kept.settings is None:
         return ()
     root = bad.layers.report.root if bad.layers else None
-    if root is None and _units_of(_bytes(path)) == _units_of(kept.files.get(path.absolute(), b"")):
+    own = kept.layers.report.root if kept.layers else None
+    in_it = own is not None and own.file_at(("devices",)) == path
+    if root is None and in_it and _units_of(_bytes(path)) == _units_of(kept.files.get(path.absolute(), b"")):
         return ()
     devices = root.children.get("devices") if root else None
     entries = devices.children.values() if devices else ()
