@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gateway.catalogue import data_folder
 from simulators.chart import Chart
 from simulators.ports.pty import PtyPort
 
@@ -42,7 +43,8 @@ async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
     gateway.environment["STATE_DIRECTORY"] = str(gateway.folder)
     port = new_port("scale")
     gateway.add_device("scale", "and-standard-scale", port.path)
-    gateway.more = "include: site.yaml"
+    gateway.more = "include: site.yaml\nranges: limits.yaml"
+    (gateway.folder / "limits.yaml").write_bytes((data_folder() / "ranges.yaml").read_bytes())
     (gateway.folder / "site.yaml").write_text("publish_raw: false\n")
     await gateway.start()
     good = (await gateway.until(lambda status: status["devices"]["scale"]["reason"] == "not_heard_yet"))["gateway"]
@@ -56,12 +58,13 @@ async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
     assert await gateway.stop() == 0
 
     (gateway.folder / "site.yaml").write_text("publish_raww: false\n")
+    (gateway.folder / "limits.yaml").write_text("kinds: [\n")
     gateway.devices[0] = gateway.devices[0].replace("and-standard-scale", "and-standart-scale")
     await gateway.start()
     status = await gateway.until(lambda status: status["devices"]["scale"]["reason"] == "not_heard_yet", PATIENCE_S)
     config = status["gateway"]["config"]
-    assert (config["in_force"], config["problems"]) == ("last_good", 2)
-    assert f"{gateway.folder}/gateway.yaml:8:" in config["first_problem"]
+    assert (config["in_force"], config["problems"]) == ("last_good", 3)
+    assert f"{gateway.folder}/gateway.yaml:9:" in config["first_problem"]
     assert config["hash"] == status["gateway"]["config_hash"] == good["config_hash"]
     port.write(FRAME)
     await chart.wait_for(lambda chart: bool(chart.deliveries), timeout=PATIENCE_S)
@@ -70,7 +73,7 @@ async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
     )
     assert last_state(chart, "gateway")["reason"] == "last_good_configuration"
     lines = (await ask(gateway, "status")).splitlines()
-    assert lines[1] == f"config  THE LAST GOOD ONE RUNS (hash {good['config_hash']}): the YAML is bad, 2 problems"
+    assert lines[1] == f"config  THE LAST GOOD ONE RUNS (hash {good['config_hash']}): the YAML is bad, 3 problems"
     assert config["first_problem"] in lines[2]
     log = (gateway.folder / "gateway.log").read_text()
     assert "THE LAST GOOD CONFIGURATION RUNS" in log
