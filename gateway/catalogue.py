@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from drivers import registry
 from drivers.models import DeviceModel
+from gateway.files import Files
 from gateway.problems import Problem, Report, not_allowed, shown_path, unknown_key, unknown_model
 from gateway.ranges import Ranges
 from gateway.vocabulary import KINDS
@@ -35,41 +36,40 @@ def data_folder() -> Path:
     return Path(sys.prefix) / "share" / "vitals-gateway" / "config"
 
 
-def model_names(extra: Path | None = None) -> list[str]:
-    """Answer the names of all models, sorted: packaged, and those of the site's folder `extra`."""
-    return sorted({file.stem for folder in _folders(extra) for file in _yaml_files(folder)})
+def model_names(extra: Path | None = None, files: Files | None = None) -> list[str]:
+    """Answer the names of all models, sorted: packaged, and those of the site's folder `extra`, read by `files`."""
+    return sorted({file.stem for file, _ in _rows(extra, files)})
 
 
-def load_model(name: str, extra: Path | None = None) -> DeviceModel:
+def model_file(name: str, extra: Path | None = None, files: Files | None = None) -> tuple[Path, Files | None] | None:
+    """Answer where the row of a model stands, the site's before the packaged one, and by what it is read."""
+    # compared, never joined: a name cannot lead out of the folder
+    return next(((file, by) for file, by in _rows(extra, files) if file.stem == name), None)
+
+
+def load_model(name: str, extra: Path | None = None, files: Files | None = None) -> DeviceModel:
     """Read one model's row, the site's before the packaged one; raises CatalogueError."""
-    for folder in _folders(extra):
-        for file in _yaml_files(folder):
-            if file.stem == name:  # compared, never joined: a name cannot lead out of the folder
-                return _load(file, DeviceModel)
-    names = model_names(extra)
+    found = model_file(name, extra, files)
+    if found is not None:
+        return _load(*found, DeviceModel)
+    names = model_names(extra, files)
     where = extra or data_folder() / "devices"
     raise CatalogueError((Problem(shown_path(where), 1, 1, "(file)", unknown_model(name, names)),))
 
 
-def load_ranges(file: Path | None = None) -> Ranges:
+def load_ranges(file: Path | None = None, files: Files | None = None) -> Ranges:
     """Read the limits of plausibility, the packaged ones where `file` is None; raises CatalogueError."""
-    return _load(file or data_folder() / "ranges.yaml", Ranges)
+    return _load(data_folder() / "ranges.yaml", None, Ranges) if file is None else _load(file, files, Ranges)
 
 
-def _folders(extra: Path | None) -> list[Path]:
-    packaged = data_folder() / "devices"
-    return [packaged] if extra is None else [extra, packaged]
+def _rows(extra: Path | None, files: Files | None) -> list[tuple[Path, Files | None]]:
+    packaged: list[tuple[Path, Files | None]] = [(file, None) for file in Files().yaml_files(data_folder() / "devices")]
+    own = [] if extra is None else (files or Files()).yaml_files(extra)
+    return [*((file, files) for file in own), *packaged]
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    try:
-        return [file for file in folder.iterdir() if file.suffix == ".yaml"]
-    except OSError:
-        return []  # an absent models_dir is gateway/config_rules.py's to report; an absent catalogue has no names
-
-
-def _load(file: Path, shape: type[_Row]) -> _Row:
-    report = Report(file)
+def _load(file: Path, files: Files | None, shape: type[_Row]) -> _Row:
+    report = Report(file, files)
     report.read()
     row = report.validated(shape)
     if isinstance(row, DeviceModel):

@@ -1,7 +1,8 @@
 """The configuration: a YAML file to frozen settings, or every problem in it with its line and column.
 
-One file at a time: gateway/yaml_places.py reads it, gateway/settings.py says what each value may be,
-gateway/config_rules.py what must fit together, gateway/problems.py words it. Here the parts are put together.
+gateway/layers.py reads it with what it includes, gateway/settings.py says what each value may be,
+gateway/config_rules.py what must fit together, gateway/problems.py words it, gateway/leaving_out.py says which devices
+are left out. Here the parts are put together.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drivers.models import Consent, DeviceModel
-from gateway import config_rules
+from gateway import config_rules, layers, leaving_out
 from gateway.catalogue import CatalogueError, load_model, load_ranges, model_names
 from gateway.config_rules import text_of
+from gateway.files import Files
+from gateway.layers import Layers
 from gateway.problems import Problem, Report
+from gateway.ranges import Ranges
 from gateway.settings import (
     Broker,
     BrokerEntry,
     Device,
     DeviceEntry,
     GatewayFile,
+    LeftOut,
     Metrics,
     MetricsEntry,
     Outbox,
@@ -31,7 +36,7 @@ from gateway.settings import (
     parse_url,
 )
 
-__all__ = ["ConfigError", "Loaded", "Problem", "load", "read_password", "with_consent"]
+__all__ = ["ConfigError", "Loaded", "Problem", "load", "read_password", "with_consent", "with_consents"]
 
 _BROKER_FILES = ("password_file", "ca_file", "client_cert_file", "client_key_file")
 _SECRET_FILES = frozenset({"password_file", "consent_file"})
@@ -49,53 +54,79 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What came of a configuration: `settings` is None where any of the `problems` is an error."""
+    """What came of a configuration: `settings` is None where any of the `problems` is an error.
+
+    `layers`: the tree it was read from, None where nothing could be read. `files`: all that it is made of, by absolute
+    path: YAML, the site's own models, ranges; no secrets.
+    """
 
     settings: Settings | None
     problems: tuple[Problem, ...]
+    layers: Layers | None = None
+    files: Mapping[Path, bytes] = field(repr=False, default_factory=dict)
 
 
-def load(path: Path) -> Loaded:
-    """Read the YAML file at `path`; it raises nothing for what the file or the catalogue says."""
-    report = Report(path)
-    data = report.read()
-    if data is None or report.root is None:
-        return Loaded(None, tuple(report.problems))
-    folder = path.absolute().parent
-    named = {key: _named(text_of(report.root.children.get("broker"), key), key, folder) for key in _BROKER_FILES}
+def load(path: Path, files: Files | None = None) -> Loaded:
+    """Read the YAML file at `path`, by `files`; it raises nothing for what the file or the catalogue says."""
+    files = Files() if files is None else files
+    read = layers.read(path, files)
+    report = read.report
+    if report.root is None or not read.whole:
+        report.validated(GatewayFile, missing=False)
+        return Loaded(None, _in_order(report.problems, read), read if report.root else None)
+    named = {
+        key: _named(text_of(report.root.children.get("broker"), key), key, _folder(report, "broker", key))
+        for key in _BROKER_FILES
+    }
     paths = {key: file for key, file in named.items() if file is not None}
-    models_dir = _named(text_of(report.root, "models_dir"), "models_dir", folder)
-    ranges = _named(text_of(report.root, "ranges"), "ranges", folder)
+    models_dir = _named(text_of(report.root, "models_dir"), "models_dir", _folder(report, "models_dir"))
+    ranges = _named(text_of(report.root, "ranges"), "ranges", _folder(report, "ranges"))
 
     entry = report.validated(GatewayFile)
-    names = model_names(models_dir)
-    models, elsewhere = _models(report, names, models_dir)
+    names = model_names(models_dir, files)
+    models, bad_rows = _models(report, names, models_dir, files)
     config_rules.check(report, names, models, paths)
+    folder = _folder(report, "devices")
     devices = report.root.children.get("devices")
     for index, device in enumerate(devices.children.values() if devices else ()):
         if (consent := _named(text_of(device, "consent_file"), "consent_file", folder)) is not None:
             config_rules.named_file(report, ("devices", index, "consent_file"), consent)
-    elsewhere += _data_files(report, models_dir, ranges)
+    if models_dir is not None and not files.is_folder(models_dir):
+        report.error(("models_dir",), "there is no such folder, or it may not be looked at: name one with models in it")
+    limits, bad_limits = _limits(ranges, files)
 
-    problems = (*sorted(report.problems, key=lambda p: (p.line, p.column, p.path)), *elsewhere)
-    if entry is None or any(problem.severity == "error" for problem in problems):
-        return Loaded(None, problems)
+    left_out = leaving_out.apply(report, bad_rows)
+    elsewhere = [problem for name in sorted(bad_rows) for problem in bad_rows[name]] + bad_limits
+    problems = (*_in_order(report.problems, read), *elsewhere)
+    if any(problem.severity == "error" for problem in problems):
+        return Loaded(None, problems, read)
+    if left_out:
+        entry = report.validated(GatewayFile, without=left_out)
+    if entry is None:
+        return Loaded(None, problems, read)
+    kept = [index for index in range(len(devices.children) if devices else 0) if index not in left_out]
     settings = Settings(
         site=entry.site,
         room=entry.room,
         timezone=entry.timezone,
         broker=_broker(entry.broker, paths),
-        outbox=Outbox(folder / entry.outbox.path, entry.outbox.keep_days, entry.outbox.max_mb),
+        outbox=Outbox(
+            _folder(report, "outbox", "path") / entry.outbox.path, entry.outbox.keep_days, entry.outbox.max_mb
+        ),
         publish_raw=entry.publish_raw,
         devices=tuple(
-            _device(device, models[device.model], report, index, folder) for index, device in enumerate(entry.devices)
+            _device(device, models[device.model], report, index, folder)
+            for index, device in zip(kept, entry.devices, strict=True)
         ),
         ranges=ranges,
         models_dir=models_dir,
-        config_hash=hashlib.sha256(data).hexdigest()[:12],
-        metrics=_metrics(entry.metrics, folder),
+        config_hash=_hash(files.taken.values()),
+        metrics=_metrics(entry.metrics, _folder(report, "metrics", "textfile")),
+        limits=limits,
+        run_others=entry.on_device_error == "run_others",
+        left_out=tuple(left_out.values()),
     )
-    return Loaded(settings, problems)
+    return Loaded(settings, problems, read, files.taken)
 
 
 def read_password(broker: Broker) -> str | None:
@@ -125,6 +156,23 @@ def with_consent(device: Device) -> Device:
     return replace(device, model=replace(device.model, session=session))
 
 
+def with_consents(settings: Settings) -> Settings:
+    """Answer the settings with what each session says of consent; raises ConfigError.
+
+    Where the others are to run, a device whose code cannot be read is left out, as long as one is left.
+    """
+    devices: list[Device] = []
+    left_out = list(settings.left_out)
+    for device in settings.devices:
+        try:
+            devices.append(with_consent(device))
+        except ConfigError as error:
+            if not settings.run_others or len(left_out) + 1 >= len(settings.devices) + len(settings.left_out):
+                raise
+            left_out.append(LeftOut(device.id, device.model_name, str(error)))
+    return replace(settings, devices=tuple(devices), left_out=tuple(left_out))
+
+
 def _read_secret(key: str, file: Path, limit: int) -> bytes:
     try:
         with file.open("rb") as stream:
@@ -152,37 +200,46 @@ def _named(text: str, key: str, folder: Path) -> Path | None:
     return folder / text
 
 
-def _models(report: Report, names: list[str], models_dir: Path | None) -> tuple[dict[str, DeviceModel], list[Problem]]:
+def _folder(report: Report, *path: str | int) -> Path:
+    """Answer what a relative path at `path` is relative to: the folder of the file in which it stands."""
+    file = report.root.file_at(path) if report.root else None
+    return (file or report.file).absolute().parent
+
+
+def _in_order(problems: Iterable[Problem], read: Layers) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda p: (read.order[p.file], p.line, p.column, p.path)))
+
+
+def _hash(contents: Iterable[bytes]) -> str:
+    """Answer 12 hex digits: those of the one file, or of each file's in the order of reading."""
+    digests = [hashlib.sha256(content) for content in contents]
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(one.digest() for one in digests))
+    return whole.hexdigest()[:12]
+
+
+def _models(
+    report: Report, names: list[str], models_dir: Path | None, files: Files
+) -> tuple[dict[str, DeviceModel], dict[str, tuple[Problem, ...]]]:
     """Read the models that the devices name, each once; what is wrong in them is told with their own places."""
     models: dict[str, DeviceModel] = {}
-    problems: list[Problem] = []
+    wrong: dict[str, tuple[Problem, ...]] = {}
     devices = report.root.children.get("devices") if report.root else None
     wanted = {text_of(device, "model") for device in devices.children.values()} if devices else set()
     for name in sorted(wanted & set(names)):
         try:
-            models[name] = load_model(name, models_dir)
+            models[name] = load_model(name, models_dir, files)
         except CatalogueError as error:
-            problems += error.problems
-    return models, problems
+            wrong[name] = error.problems
+    return models, wrong
 
 
-def _data_files(report: Report, models_dir: Path | None, ranges: Path | None) -> list[Problem]:
-    if models_dir is not None and not _is_dir(models_dir):
-        report.error(("models_dir",), "there is no such folder, or it may not be looked at: name one with models in it")
+def _limits(ranges: Path | None, files: Files) -> tuple[Ranges | None, list[Problem]]:
     if ranges is None:
-        return []
+        return None, []
     try:
-        load_ranges(ranges)
+        return load_ranges(ranges, files), []
     except CatalogueError as error:
-        return list(error.problems)
-    return []
-
-
-def _is_dir(folder: Path) -> bool:
-    try:
-        return folder.is_dir()
-    except OSError:
-        return False
+        return None, list(error.problems)
 
 
 def _broker(entry: BrokerEntry, paths: Mapping[str, Path]) -> Broker:
@@ -221,4 +278,5 @@ def _device(entry: DeviceEntry, model: DeviceModel, report: Report, index: int, 
         unit=entry.unit or None,
         user=entry.user,
         consent_file=_named(entry.consent_file, "consent_file", folder),
+        entry=index,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from drivers.models import DeviceModel
 from gateway import yaml_places
-from gateway.problems import Report, unknown_model
+from gateway.problems import Report, shown_path, unknown_model
 from gateway.settings import ADDRESS, UNITS, parse_url
 from gateway.yaml_places import Node
 
@@ -61,7 +61,7 @@ def text_of(node: Node | None, key: str) -> str:
 def _broker(report: Report, broker: Node) -> None:
     keys = broker.children
     if "url" in keys and "urls" in keys:
-        report.error(("broker", "urls"), "url and urls stand here: keep one of them", of_key=True)
+        report.error(("broker", "urls"), _both_urls(keys["url"], keys["urls"]), of_key=True)
     if "url" not in keys and "urls" not in keys:
         report.error(
             ("broker", "url"), 'the required key "url" is missing: write url: mqtts://… (or urls: a list) here'
@@ -78,6 +78,13 @@ def _broker(report: Report, broker: Node) -> None:
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in keys and other not in keys:
             report.error(("broker", one), f"a client certificate needs its key: write {other}: … too", of_key=True)
+
+
+def _both_urls(url: Node, urls: Node) -> str:
+    if url.file == urls.file or url.file is None:
+        return "url and urls stand here: keep one of them"
+    where = f"{shown_path(url.file)}:{url.line}"
+    return f"urls stands here, and url in {where}: write the same key in both files, then the including one wins"
 
 
 def _is_true(node: Node, key: str) -> bool:
@@ -161,12 +168,11 @@ def _is_private(address: str) -> bool:
 def _link(report: Report, at: yaml_places.Path, device: Node, model: DeviceModel) -> None:
     wanted, other, link = ("port", "address", "serial") if model.link == "serial" else ("address", "port", "Bluetooth")
     if wanted not in device.children:
-        report.error(
-            (*at, wanted), f'the required key "{wanted}" is missing: {model.maker} {model.model} is a {link} device'
-        )
+        message = f"{model.maker} {model.model} is a {link} device; write {wanted}: …"
+        report.error((*at, wanted), f'the required key "{wanted}" is missing: {message}')
     for key in (other, "serial") if model.link == "ble" else (other,):
         if key in device.children:
-            message = f"{model.maker} {model.model} is a {link} device: it has {wanted}, not {key}"
+            message = f"{model.maker} {model.model} is a {link} device: it has {wanted}, not {key}; take the line away"
             report.error((*at, key), message, of_key=True)
     if model.unit == "pinned" and "unit" not in device.children:
         words = ", ".join(sorted(_UNITS_OF[model.kind]))
@@ -186,8 +192,8 @@ def _consent(report: Report, at: yaml_places.Path, device: Node, model: DeviceMo
             if key in device.children:
                 report.error((*at, key), f"{name} asks for no consent: take the line away", of_key=True)
     elif "consent_file" not in device.children and model.session.consent is None:
-        message = f'the required key "consent_file" is missing: {name} tells nothing without the consent code of a user'
-        report.error((*at, "consent_file"), message)
+        message = f"{name} tells nothing without the consent code of a user; name the file that holds it"
+        report.error((*at, "consent_file"), f'the required key "consent_file" is missing: {message}')
     elif "user" in device.children and "consent_file" not in device.children:
         report.error((*at, "user"), "a user needs a consent_file beside it: the file that holds its code", of_key=True)
 
@@ -198,7 +204,7 @@ def _unique(report: Report, devices: Node) -> None:
         for index, device in enumerate(devices.children.values()):
             text = text_of(device, key).upper() if key == "address" else text_of(device, key)
             if text and text in first:
-                message = f"devices[{first[text]}] has the same {key}: each device has its own"
-                report.error(("devices", index, key), message)
+                message = f"devices[{first[text]}] has the same {key}: each device has its own, correct one of the two"
+                report.error(("devices", index, key), message, of_device=False)  # which one is right, nobody knows
             elif text:
                 first[text] = index

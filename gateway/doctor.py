@@ -25,6 +25,7 @@ from gateway.doctor_outbox import outbox
 from gateway.findings import Finding, found, good
 from gateway.log import place_of
 from gateway.payload import Origin
+from gateway.problems import Problem
 from gateway.settings import Settings
 
 LIMIT_S = 10.0
@@ -114,15 +115,19 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
     errors = [problem for problem in problems if problem.severity == "error"]
     settings = patient.loaded.settings
     if settings is None:
-        yield found("config_bad", f"{len(errors)} errors, the first in line {errors[0].line}: {errors[0].path}")
+        yield found("config_bad", f"{len(errors)} errors, the first: {_words(errors[0])}")
         return
     problems += practice.doubts(patient.file, settings)
-    doubts = list(dict.fromkeys(f"line {problem.line}: {problem.path}: {problem.message}" for problem in problems))
+    doubts = list(dict.fromkeys(map(_words, problems)))
     if doubts:
         more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
         yield found("config_doubtful", f"{doubts[0]}{more}")
     else:
         yield good("configuration", f"{settings.site}/{settings.room}, {len(settings.devices)} devices")
+
+
+def _words(problem: Problem) -> str:
+    return f"{problem.file}:{problem.line}: {problem.path}: {problem.message}"
 
 
 def _service(patient: Patient) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ class Finding:
 
     def lines(self) -> list[str]:
         """Answer it for a terminal."""
-        said = f"{self.state:<9}{self.check:<15}{f'{self.code}: ' if self.code else ''}{self.detail}"
+        said = f"{self.state:<9}{self.check:<14} {f'{self.code}: ' if self.code else ''}{self.detail}"
         return [_printable(said), *([_printable(f"{'':<24}do: {self.do}")] if self.do else [])]
 
     def members(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TypeVar
@@ -20,8 +20,9 @@ from gateway.payload import Origin, utc_text
 from gateway.publisher import Publisher, PublisherState
 from gateway.reading import Mode
 from gateway.requests import Requests
-from gateway.settings import Device
+from gateway.settings import Device, LeftOut
 from gateway.standing import DeviceStatus, Standing
+from gateway.states import ConfigNote
 from gateway.store import MEGABYTE
 
 DELAY_S = 0.25  # changes that come together go out as one state
@@ -35,8 +36,19 @@ _T = TypeVar("_T")
 class Health:
     """Publishes states when they change; the parts call it on the event loop."""
 
-    def __init__(self, origin: Origin, config_hash: str, clock: Clock, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        config_hash: str,
+        clock: Clock,
+        outbox: Outbox,
+        note: ConfigNote | None = None,
+        left_out: Sequence[LeftOut] = (),
+    ) -> None:
+        """`note`: which configuration runs; `left_out`: its devices that nobody attends."""
         self._origin = origin
+        self.config_note = note if note is not None else ConfigNote()
+        self._left_out = left_out
         self._config_hash = config_hash
         self._clock = clock
         self._outbox = outbox
@@ -63,6 +75,8 @@ class Health:
         self._claims = claims
         for device in standings:
             self.device_changed(device)
+        for left_out in self._left_out:
+            self._publish_device_state(left_out.id, left_out.model_name, _misconfigured(left_out))
         for topic, payload in claims.states.items() if claims is not None else ():
             publisher.publish_state(topic, payload)
 
@@ -72,6 +86,7 @@ class Health:
         return [
             states.gateway_topic(self._origin),
             *(states.device_topic(self._origin, device) for device in self._standings),
+            *(states.device_topic(self._origin, device.id) for device in self._left_out),
             *(self._claims.states if self._claims is not None else ()),
         ]
 
@@ -83,6 +98,7 @@ class Health:
             at=at,
             reason=reason,
             config_hash=self._config_hash,
+            config=self._config(),
             started_at=self._clock.utc_at(self._started),
         )
         return Message(states.gateway_topic(self._origin), payload)
@@ -146,8 +162,9 @@ class Health:
             replace(self._origin, stream=self._outbox.stream),
             state="online",
             at=now,
-            reason=outbox.trouble or ("name_in_use" if publisher.rival else None),
+            reason=outbox.trouble or ("name_in_use" if publisher.rival else self._config_reason()),
             config_hash=self._config_hash,
+            config=self._config(),
             clock=self._clock.quality,
             started_at=self._clock.utc_at(self._started),
             outbox_depth=outbox.depth + outbox.held_back,
@@ -165,19 +182,29 @@ class Health:
             self._flush.cancel()
         for device, standing in self._standings.items():
             gone = replace(standing.status, state="unknown", reason="gateway_stopped", detail="")
-            self._publish_device_state(device, gone)
+            self._publish_device_state(device, standing.device.model_name, gone)
+        for left_out in self._left_out:
+            gone = DeviceStatus("unknown", "gateway_stopped")
+            self._publish_device_state(left_out.id, left_out.model_name, gone)
+
+    def _config(self) -> dict[str, object]:
+        return self.config_note.members(self._config_hash, [device.id for device in self._left_out])
+
+    def _config_reason(self) -> str | None:
+        return "last_good_configuration" if self.config_note.in_force == "last_good" else None
 
     def _publish_device_states(self) -> None:
         self._flush = None
         changed, self._changed = self._changed, set()
         for device in changed:
-            self._publish_device_state(device, self._standings[device].status)
+            standing = self._standings[device]
+            self._publish_device_state(device, standing.device.model_name, standing.status)
 
-    def _publish_device_state(self, device: str, status: DeviceStatus) -> None:
+    def _publish_device_state(self, device: str, model_name: str, status: DeviceStatus) -> None:
         payload = states.device_state(
             self._origin,
             device_id=device,
-            model=self._standings[device].device.model_name,
+            model=model_name,
             state=status.state,
             at=self._clock.now().utc,
             reason=status.reason,
@@ -216,6 +243,7 @@ class Health:
                 "started_at": utc_text(self._clock.utc_at(self._started)),
                 "at": utc_text(now),
                 "config_hash": self._config_hash,
+                "config": self._config(),
                 "clock": self._clock.quality.value,
                 "stream": None if self._outbox.stream is None else str(self._outbox.stream),
             },
@@ -244,8 +272,17 @@ class Health:
             "replays": None if self._requests is None else self._requests.members(),
             "claims": {"refused": None if self._claims is None else self._claims.refused},
             "devices": {
-                device: {**_device(standing), "also_claimed_by": list(self._also_claimed_by(device))}
-                for device, standing in self._standings.items()
+                **{
+                    device: {
+                        **_device(one.status, one.device.model_name, one.device.port, one.device.address),
+                        "also_claimed_by": list(self._also_claimed_by(device)),
+                    }
+                    for device, one in self._standings.items()
+                },
+                **{
+                    left_out.id: {**_device(_misconfigured(left_out), left_out.model_name), "also_claimed_by": []}
+                    for left_out in self._left_out
+                },
             },
         }
 
@@ -261,12 +298,17 @@ def _file(outbox: OutboxState) -> dict[str, object]:
     }
 
 
-def _device(standing: Standing) -> dict[str, object]:
-    status = standing.status
+def _misconfigured(device: LeftOut) -> DeviceStatus:
+    return DeviceStatus("offline", "misconfigured", device.problem)
+
+
+def _device(
+    status: DeviceStatus, model_name: str, port: str | None = None, address: str | None = None
+) -> dict[str, object]:
     return {
-        "model": standing.device.model_name,
-        "port": standing.device.port,
-        "address": standing.device.address,
+        "model": model_name,
+        "port": port,
+        "address": address,
         "state": status.state,
         "reason": status.reason,
         "detail": status.detail,

@@ -77,6 +77,9 @@ class _Snapshot(Collector):
                 readings.add_metric([device, "hold", reason], count)
             committing.add_metric([device], one.committing)
             online.add_metric([device], self._status["devices"][device]["state"] == "online")
+        for device, one_status in self._status["devices"].items():
+            if device not in counts:  # left out of the configuration: not attended, and to be missed
+                online.add_metric([device], one_status["state"] == "online")
         yield from (rejected, readings, committing, online)
 
     def _gateway(self) -> Iterator[Metric]:
@@ -119,6 +122,12 @@ class _Snapshot(Collector):
             ("broker_connected", "1: there is a connection", self._status["broker"]["connected_to"] is not None),
             ("broker_refused_topics", "Topics that the broker refuses", len(self._status["broker"]["blocked"])),
             ("clock_synchronized", "1: a time server keeps the clock", gateway["clock"] == "synced"),
+            (
+                "config_last_good",
+                "1: the YAML is bad, and the last good configuration runs",
+                gateway["config"]["in_force"] == "last_good",
+            ),
+            ("config_devices_left_out", "Devices that the YAML is wrong about", len(gateway["config"]["left_out"])),
             ("account_balanced", "1: the account adds up; 0 is a defect of the gateway", not account.unbalanced()),
         ):
             yield GaugeMetricFamily(f"{_P}_{name}", what, value=value)

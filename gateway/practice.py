@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway import config, tls, yaml_places
+from gateway import config, layers, tls, yaml_places
 from gateway.accounts import Account, service_account
+from gateway.files import Files
 from gateway.probe_broker import Look, is_ours, since
 from gateway.problems import Problem, Report
 from gateway.settings import Settings
@@ -28,8 +29,7 @@ STATE_FOLDER = Path("/var/lib/vitals-gateway")  # StateDirectory= of the package
 
 def doubts(file: Path, settings: Settings) -> list[Problem]:
     """Answer what is wrong on this machine with the configuration that stands in `file`, with places in it."""
-    report = Report(file)
-    report.read()
+    report = _places(file)
     look(settings, report.warning, datetime.now(UTC), service_account())
     return report.problems
 
@@ -38,10 +38,16 @@ def doubts_online(
     file: Path, settings: Settings, looks: Sequence[Look], status: Mapping[str, Any] | None
 ) -> list[Problem]:
     """Answer what the brokers say of it. `looks`: one for each url, in order; `status`: of this machine's service."""
-    report = Report(file)
-    report.read()
+    report = _places(file)
     look_online(settings, looks, status, report.warning)
     return report.problems
+
+
+def _places(file: Path) -> Report:
+    """Answer a report on the file and what it includes, without what was wrong with it: that is told elsewhere."""
+    report = layers.read(file, Files()).report
+    report.problems.clear()
+    return report
 
 
 def look(settings: Settings, note: Note, now: datetime, account: Account | None) -> None:
@@ -81,10 +87,10 @@ def _names(settings: Settings, seen: Look, status: Mapping[str, Any] | None) -> 
     if why is not None:
         words = f"whether another gateway has this name is not known: let it read vitals/v1/{name}/gateway ({why})"
         yield room, words
-    for index, device in enumerate(settings.devices):
+    for device in settings.devices:
         for other in seen.claimed_by.get(device.id, ()):
             yield (
-                ("devices", index, "address"),
+                ("devices", device.entry, "address"),
                 f"room {other} has it in its configuration, too: one is wrong",
             )
 
@@ -96,7 +102,8 @@ def _is_at(status: Mapping[str, Any] | None, seen: Look) -> bool:
 
 def _ports(settings: Settings, note: Note, account: Account | None) -> None:
     seen: dict[int, int] = {}
-    for index, device in enumerate(settings.devices):
+    for device in settings.devices:
+        index = device.entry
         if device.port is None:
             continue
         at: yaml_places.Path = ("devices", index, "port")
@@ -123,7 +130,7 @@ def _secrets(settings: Settings, note: Note, account: Account | None) -> None:
     named: list[tuple[yaml_places.Path, Path | None]] = [
         (("broker", "password_file"), broker.password_file),
         (("broker", "client_key_file"), broker.client_key_file),
-        *((("devices", i, "consent_file"), device.consent_file) for i, device in enumerate(settings.devices)),
+        *((("devices", device.entry, "consent_file"), device.consent_file) for device in settings.devices),
     ]
     public: list[tuple[yaml_places.Path, Path | None]] = [
         (("broker", "ca_file"), broker.ca_file),

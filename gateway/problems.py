@@ -10,8 +10,8 @@ The laws:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway import yaml_places
+from gateway.files import Files
 from gateway.yaml_places import Node, Odd
 
 MAX_BYTES = 1 << 20  # a configuration has a few kilobytes
@@ -35,7 +36,10 @@ _Shape = TypeVar("_Shape")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem. `line` and `column` count from 1; `path` is `devices[1].port`, or `(file)` for the whole."""
+    """One problem. `line` and `column` count from 1; `path` is `devices[1].port`, or `(file)` for the whole.
+
+    `device`: the entry of `devices` that it is about; without that entry it would not be there.
+    """
 
     file: str
     line: int
@@ -43,6 +47,7 @@ class Problem:
     path: str
     message: str
     severity: Literal["error", "warning"] = "error"
+    device: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         mark = "warning: " if self.severity == "warning" else ""
@@ -50,31 +55,35 @@ class Problem:
 
 
 class Report:
-    """One file's root and the problems found in it so far."""
+    """One file's root and the problems found in it so far. `files`: where its bytes come from."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, files: Files | None = None) -> None:
         self.file = file
         self.root: Node | None = None
         self.problems: list[Problem] = []
+        self._files = Files() if files is None else files
 
-    def error(self, path: yaml_places.Path, message: str, *, of_key: bool = False) -> None:
-        """Note an error at the value that stands at `path` (`of_key`: at its key)."""
-        self._note(path, message, of_key=of_key, severity="error")
+    def error(self, path: yaml_places.Path, message: str, *, of_key: bool = False, of_device: bool = True) -> None:
+        """Note an error at the value that stands at `path` (`of_key`: at its key).
+
+        `of_device` False: it stands at an entry of `devices`, and is not that entry's alone.
+        """
+        self.problems.append(self._problem(path, message, "error", of_key=of_key, of_device=of_device))
 
     def warning(self, path: yaml_places.Path, message: str, *, of_key: bool = False) -> None:
         """Note a warning at the value that stands at `path` (`of_key`: at its key)."""
-        self._note(path, message, of_key=of_key, severity="warning")
+        self.problems.append(self._problem(path, message, "warning", of_key=of_key))
 
     def read(self) -> bytes | None:
         """Read the file into `root`; answer its bytes, or None where it cannot be read as YAML at all."""
         try:
-            with self.file.open("rb") as stream:
-                data = stream.read(MAX_BYTES + 1)
+            data = self._files.read(self.file, MAX_BYTES + 1)
         except (OSError, ValueError) as error:
-            self._whole(1, 1, f"the file cannot be read ({_why(error)})")
+            self._whole(1, 1, f"the file cannot be read ({why(error)})")
             return None
         if len(data) > MAX_BYTES:
-            self._whole(1, 1, f"the file has more than {MAX_BYTES} bytes: this is no configuration of the gateway")
+            words = "this is no configuration of the gateway: look at the path"
+            self._whole(1, 1, f"the file has more than {MAX_BYTES} bytes: {words}")
             return None
         try:
             text = data.decode("utf-8-sig")
@@ -83,36 +92,52 @@ class Report:
             line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
             self._whole(line, column, "the file is not UTF-8 text from here on: save it as UTF-8")
             return None
-        self.root, faults = yaml_places.read(text)
+        self.root, faults = yaml_places.read(text, self.file)
         for fault in faults:
+            path, device = _dotted(fault.path), _device_at(fault.path)
             self.problems.append(
-                Problem(shown_path(self.file), fault.line, fault.column, _dotted(fault.path), fault.message)
+                Problem(shown_path(self.file), fault.line, fault.column, path, fault.message, device=device)
             )
         if self.root is None and not faults:
-            self._whole(1, 1, "the file is empty")
+            self._whole(1, 1, "the file is empty: write the configuration into it, from gateway.example.yaml")
         return data if self.root is not None else None
 
-    def validated(self, shape: type[_Shape]) -> _Shape | None:
-        """Answer the document as a `shape` (a dataclass), or note every place where it is none, and answer None."""
+    def validated(self, shape: type[_Shape], *, without: Collection[int] = (), missing: bool = True) -> _Shape | None:
+        """Answer the document as a `shape` (a dataclass), or note every place where it is none, and answer None.
+
+        `without`: entries of `devices` that are left out. `missing`: whether a key that is not there is noted.
+        """
         if self.root is None:
             return None
+        data = self.root.data
+        if without and isinstance(data, dict):
+            data = {**data, "devices": [entry for i, entry in enumerate(data["devices"]) if i not in without]}
         try:
             # the ignore: mypy takes the __hash__ of a dataclass's instances for that of the class
-            document: _Shape = _adapter(shape).validate_python(self.root.data)  # type: ignore[arg-type]
+            document: _Shape = _adapter(shape).validate_python(data)  # type: ignore[arg-type]
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                self._shape_problem(shape, detail)
+                if missing or detail["type"] != "missing":
+                    self._shape_problem(shape, detail)
             return None
         return document
 
     def _whole(self, line: int, column: int, message: str) -> None:
         self.problems.append(Problem(shown_path(self.file), line, column, _dotted(()), message))
 
-    def _note(
-        self, path: yaml_places.Path, message: str, *, of_key: bool, severity: Literal["error", "warning"]
-    ) -> None:
+    def _problem(
+        self,
+        path: yaml_places.Path,
+        message: str,
+        severity: Literal["error", "warning"],
+        *,
+        of_key: bool,
+        of_device: bool = True,
+    ) -> Problem:
         line, column = self.root.place(path, of_key=of_key) if self.root else (1, 1)
-        self.problems.append(Problem(shown_path(self.file), line, column, _dotted(path), message, severity))
+        file = (self.root.file_at(path) if self.root else None) or self.file
+        device = _device_at(path) if of_device else None
+        return Problem(shown_path(file), line, column, _dotted(path), message, severity, device)
 
     def _shape_problem(self, shape: Any, detail: ErrorDetails) -> None:
         path = detail["loc"]
@@ -166,6 +191,8 @@ def unknown_model(name: str, names: Iterable[str]) -> str:
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Answer the message for a key that is none of the known ones."""
     words = list(known)
+    if key == "include":
+        return "include stands at the top of the gateway's YAML only: write what you need here"
     if key.lower() in SECRET_KEYS:
         advice = (
             "name a file that holds it with password_file" if "password_file" in words else "take it out of the file"
@@ -236,6 +263,10 @@ def _read_as(data: object) -> str:
     return "yes or no (true or false)" if isinstance(data, bool) else "a number"
 
 
+def _device_at(path: yaml_places.Path) -> int | None:
+    return path[1] if len(path) > 1 and path[0] == "devices" and isinstance(path[1], int) else None
+
+
 def _dotted(path: yaml_places.Path) -> str:
     text = ""
     for step in path:
@@ -243,7 +274,8 @@ def _dotted(path: yaml_places.Path) -> str:
     return text[:_SHOWN_PATH] or "(file)"
 
 
-def _why(error: OSError | ValueError) -> str:
+def why(error: OSError | ValueError) -> str:
+    """Answer why a file cannot be read, and what to do."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file: look at the path"
     if isinstance(error, PermissionError):

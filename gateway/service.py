@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +24,7 @@ from gateway.account import Fate
 from gateway.catalogue import load_ranges
 from gateway.claims import Claims
 from gateway.clock import MOVED_S, Clock
-from gateway.config import read_password, with_consent
+from gateway.config import read_password, with_consents
 from gateway.control import Control, Converse, Dialog
 from gateway.corrections import correct_times
 from gateway.glance import Glance
@@ -72,11 +71,19 @@ class ServiceFailed(Exception):
 class Service:
     """The gateway of one room. `demo`: its readings are marked as a demonstration's."""
 
-    def __init__(self, settings: Settings, *, control: Path, demo: bool = False, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        control: Path,
+        demo: bool = False,
+        clock: Clock | None = None,
+        note: states.ConfigNote | None = None,
+    ) -> None:
         """Open the outbox and put the parts together. Raises OutboxError, ConfigError, CatalogueError."""
         password = read_password(settings.broker)
-        settings = replace(settings, devices=tuple(with_consent(device) for device in settings.devices))
-        ranges = load_ranges(settings.ranges)
+        settings = with_consents(settings)
+        ranges = settings.limits or load_ranges()
         self._settings = settings
         self._clock = clock if clock is not None else Clock()
         self._outbox = Outbox(settings.outbox.path, self._on_kept, self._on_fates, settings.outbox.max_mb * MEGABYTE)
@@ -87,7 +94,7 @@ class Service:
         self._correcting = False
         self._told_quality = ClockQuality.UNSYNCED
         self._outbox.clock_is_right = lambda: self._clock.quality is not ClockQuality.UNSYNCED
-        self._health = Health(origin, settings.config_hash, self._clock, self._outbox)
+        self._health = Health(origin, settings.config_hash, self._clock, self._outbox, note, settings.left_out)
         broker = settings.broker
         self._claims = Claims(origin, settings.devices, self._health.device_changed)
         self._publisher = Publisher(

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from drivers.models import DeviceModel, LineSettings
 from gateway.problems import nearest, not_allowed, shown
+from gateway.ranges import Ranges
 
 Stored = Literal["quarantine", "publish"]
 DEFAULT_TIMEZONE = "UTC"
@@ -38,7 +39,7 @@ UNITS: Mapping[str, str] = {
 
 _STRICT = {"extra": "forbid"}
 _Entry = TypeVar("_Entry")
-_LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _URL = re.compile(r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?/?")
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -108,6 +109,7 @@ class Device:
 
     `port` is set for a serial model, `address` for a BLE one. `line`: the model's, with the site's `serial` over it.
     `user` and `consent_file`: the slot of a scale's memory that is asked for, and the file that holds its code.
+    `entry`: where it stands in the list `devices`, from 0.
     """
 
     id: str
@@ -120,11 +122,25 @@ class Device:
     unit: str | None = None
     user: int = DEFAULT_USER
     consent_file: Path | None = None
+    entry: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A device that the YAML has and that cannot be attended: `problem` is the first of what is wrong with it."""
+
+    id: str
+    model_name: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the service is told. `ranges` None: the packaged limits. `config_hash`: 12 hex digits of SHA-256."""
+    """All that the service is told. `config_hash`: 12 hex digits of SHA-256, of all files that it is made of.
+
+    `limits`: what stands in `ranges`; None: the packaged limits. `run_others`: whether a device that is wrong is left
+    out; `left_out`: those that are.
+    """
 
     site: str
     room: str
@@ -137,6 +153,9 @@ class Settings:
     models_dir: Path | None
     config_hash: str
     metrics: Metrics | None = None
+    limits: Ranges | None = None
+    run_others: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -145,8 +164,10 @@ def _wrong(message: str) -> PydanticCustomError:
 
 
 def _topic_level(text: str) -> str:
-    if not _LEVEL.fullmatch(text):
-        raise _wrong(f'"{shown(text)}" must be 1 to 64 letters (A to Z), digits, - and _: it becomes a topic level')
+    if not LEVEL.fullmatch(text):
+        quotes = "; take the curly quotes away" if set(text) & set("“”„‘’‚«»") else ""
+        words = "must be 1 to 64 letters (A to Z), digits, - and _: it becomes a topic level"
+        raise _wrong(f'"{shown(text)}" {words}{quotes}')
     return text
 
 
@@ -163,7 +184,9 @@ def _timezone(name: str) -> str:
         known = zoneinfo.available_timezones()
         if not known:
             raise _wrong("this machine has no time zone data: install the package tzdata") from None
-        advice = f"a name such as America/Chicago{nearest(name, known)}"
+        place = name.rpartition("/")[2].lower()
+        same = sorted(one for one in known if one.rpartition("/")[2].lower() == place)
+        advice = f"a name such as America/Chicago{nearest(name, same) or nearest(name, known)}"
         raise _wrong(f'"{shown(name)}" is no time zone (allowed: {advice})') from None
     return name
 
@@ -292,7 +315,7 @@ class DeviceEntry:
 
 @dataclass(frozen=True, slots=True)
 class GatewayFile:
-    """The whole YAML file, key by key."""
+    """The whole YAML file, key by key. `include` is gateway/layers.py's, which takes it out when it has read them."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -307,3 +330,5 @@ class GatewayFile:
     ranges: Filled = ""
     models_dir: Filled = ""
     metrics: MetricsEntry = field(default_factory=MetricsEntry)
+    include: Filled | Annotated[tuple[Filled, ...], AfterValidator(_some)] = ""
+    on_device_error: Literal["stop", "run_others"] = "stop"

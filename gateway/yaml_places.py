@@ -12,6 +12,7 @@ The laws:
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,11 +21,13 @@ from typing import Any
 
 import yaml
 
+from gateway import yaml_faults
+
 Path = tuple[str | int, ...]
 
 MAX_NODES = 5_000  # a room with a hundred devices has about a thousand
 MAX_DEPTH = 32  # our own files nest five deep
-
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep, counting what aliases repeat: look at the brackets"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: ten times as fast
 _TAG = "tag:yaml.org,2002:"
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -45,7 +48,8 @@ class Node:
     """One value. `line` and `column` count from 1. `data`: dict, list, str, int, Decimal, bool, None or Odd.
 
     `text` is a scalar as it was written. `keys` are the places of a mapping's keys. What an alias stands for has
-    the place of its anchor. `size` and `height` count the nodes and the levels below and with this one.
+    the place of its anchor. `size` and `height` count the nodes and the levels below and with this one. `file`: the
+    file that it stands in, as whoever read it named it.
     """
 
     line: int
@@ -57,6 +61,7 @@ class Node:
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     size: int = 1
     height: int = 1
+    file: pathlib.Path | None = None
 
     def at(self, path: Path) -> Node | None:
         """Answer the node at `path` below this one, or None."""
@@ -77,6 +82,16 @@ class Node:
             node = below
         return node.line, node.column
 
+    def file_at(self, path: Path) -> pathlib.Path | None:
+        """The file of what stands at `path`; where nothing stands there, of the mapping it is missing from."""
+        node = self
+        for step in path:
+            below = node.children.get(step)
+            if below is None:
+                break
+            node = below
+        return node.file
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -88,9 +103,9 @@ class Fault:
     message: str
 
 
-def read(text: str) -> tuple[Node | None, tuple[Fault, ...]]:
-    """Answer the document's root (None: empty, or not to be read) and what is wrong with it."""
-    builder = _Builder()
+def read(text: str, file: pathlib.Path | None = None) -> tuple[Node | None, tuple[Fault, ...]]:
+    """Answer the document's root (None: empty, or not to be read) and what is wrong with it. `file`: for its nodes."""
+    builder = _Builder(file)
     loader: Any = None
     try:
         loader = _LOADER(text)
@@ -98,7 +113,7 @@ def read(text: str) -> tuple[Node | None, tuple[Fault, ...]]:
             if not builder.take(loader.get_event(), loader):
                 return None, tuple(builder.faults)
     except yaml.MarkedYAMLError as error:
-        return None, (*builder.faults, _syntax_fault(error, text))
+        return None, (*builder.faults, _syntax_fault(error, text, builder.quote))
     except yaml.reader.ReaderError as error:
         return None, (*builder.faults, _unreadable_fault(text, error))
     finally:
@@ -126,9 +141,11 @@ class _Open:
 class _Builder:
     """Events to nodes. Soft faults (a key twice, a tag) are noted and the rest is read on."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: pathlib.Path | None) -> None:
         self.root: Node | None = None
+        self._file = file
         self.faults: list[Fault] = []
+        self.quote: yaml_faults.Quote | None = None  # the last that went on over lines
         self._open: list[_Open] = []
         self._anchors: dict[str, Node | None] = {}
         self._total = 0
@@ -142,20 +159,24 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._fault(line, column, "a second YAML document begins here (---): one file holds one document")
+                self._fault(
+                    line, column, "a second YAML document begins here (---): one file holds one, take this line away"
+                )
                 return False
         elif isinstance(event, yaml.ScalarEvent):
             self._tag(event, line, column)
+            ends = event.end_mark
+            if event.style in ('"', "'") and ends is not None and ends.line >= line:
+                self.quote = (line - 1, column - 1), (ends.line, ends.column)
             tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
             plain = event.implicit[0] and not event.tag
-            self._put(
-                Node(line, column, _scalar(event.value, tag, plain=plain), event.value), event.anchor, plain=plain
-            )
+            data = _scalar(event.value, tag, plain=plain)
+            self._put(Node(line, column, data, event.value, file=self._file), event.anchor, plain=plain)
             return self._count(1, line, column)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._tag(event, line, column)
             if len(self._open) >= MAX_DEPTH:
-                self._fault(line, column, f"nested more than {MAX_DEPTH} levels deep")
+                self._fault(line, column, _TOO_DEEP)
                 return False
             if event.anchor:
                 self._anchors[event.anchor] = None
@@ -165,7 +186,9 @@ class _Builder:
             done = self._open.pop()
             below = done.children
             data = {k: n.data for k, n in below.items()} if done.mapping else [n.data for n in below.values()]
-            node = Node(done.line, done.column, data, "", False, below, done.keys, done.size, done.height + 1)
+            node = Node(
+                done.line, done.column, data, "", False, below, done.keys, done.size, done.height + 1, self._file
+            )
             self._put(node, done.anchor)
         return True
 
@@ -219,7 +242,7 @@ class _Builder:
             self._fault(line, column, f"{what}: write the value out")
             return False
         if len(self._open) + node.height > MAX_DEPTH + 1:
-            self._fault(line, column, f"nested more than {MAX_DEPTH} levels deep, counting what aliases repeat")
+            self._fault(line, column, _TOO_DEEP)
             return False
         if self._open and self._open[-1].mapping and self._open[-1].key is None:
             node = replace(node, line=line, column=column)  # a key stands where it is, not where its anchor is
@@ -258,27 +281,11 @@ def _scalar(text: str, tag: str, *, plain: bool) -> object:
     return text if kind == "str" else Odd(text, "a sign of its own")  # a lone = or <<
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
-    problem = error.problem or error.context or "it cannot be read"
-    unclosed = "end of stream" in problem and "quoted" in (error.context or "")
-    no_colon = problem == "could not find expected ':'"
-    mark = error.context_mark if unclosed or no_colon else error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    lines = text.splitlines()
-    rest = lines[line][column:] if line < len(lines) else ""
-    before = lines[line][:column] if line < len(lines) else ""
-    if unclosed:
-        advice = "a quote opens here and is never closed"
-    elif no_colon:
-        advice = "a key stands here without its colon (key: value)"
-    elif rest.startswith("\t") or (not before.strip() and "\t" in before):
-        advice = "a tab stands here; YAML indents with spaces only"
-    elif "mapping values" in problem:
-        advice = "a colon where none can be; put the value in quotes, or look at the line's indentation"
-    elif rest[:1] in {"@", "`", "%"} and "cannot start" in problem:
-        advice = f"a value cannot begin with {rest[0]}; put it in quotes"
-    else:
-        advice = "look at the indentation, quotes and brackets here and in the lines above"
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str, quote: yaml_faults.Quote | None) -> Fault:
+    problem, context = error.problem or error.context or "it cannot be read", error.context or ""
+    marks = error.problem_mark, error.context_mark
+    at, began = (None if mark is None else (mark.line, mark.column) for mark in marks)
+    (line, column), advice = yaml_faults.syntax(problem, context, at or began or (0, 0), began, quote, text)
     return Fault(line + 1, column + 1, (), f"not valid YAML: {advice} (the parser says: {problem})")
 
 

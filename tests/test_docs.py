@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import device_page
+from gateway import cli, config, device_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in ROOT.glob("[a-z]*") for page in folder.rglob("*.md"))])
@@ -48,3 +48,31 @@ def test_the_page_says_that_nothing_was_tried_and_what_is_not_claimed() -> None:
     assert "Nothing here was tried on hardware" in page
     for device in ("Welch Allyn", "seca", "Accutorr 3", "HBP-1300", "CT40", "Exergen", "Charder", "Kern KCP"):
         assert device in page.partition("## Not claimed")[2]
+
+
+def test_the_example_of_a_room_and_its_site_is_a_good_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    room, site = ROOT / "config" / "room.example.yaml", ROOT / "config" / "site.example.yaml"
+    loaded = config.load(room)
+    assert loaded.settings is not None, loaded.problems
+    assert {problem.file for problem in loaded.problems} == {str(site)}
+    assert {problem.path for problem in loaded.problems} <= {"broker.password_file", "broker.ca_file"}
+    assert (loaded.settings.site, loaded.settings.room) == ("northside", "exam-3")
+    assert (loaded.settings.broker.username, loaded.settings.run_others) == ("exam-3", False)
+    assert cli.main(["check", str(room), "--explain", "outbox.keep_days"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["outbox.keep_days: 7", f"  from {site}:15:14"]
+
+
+def test_the_rooms_file_in_the_page_for_it_says_what_the_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "it.md").read_text(encoding="utf-8").partition("### One file for the site")[2]
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    told = page.partition("```\nbroker.username")[2].partition("```")[0]
+    (tmp_path / "gateway.yaml").write_text(text)
+    (tmp_path / "site.yaml").write_text(
+        "site: northside\ntimezone: UTC\nbroker:\n  url: mqtts://x.example\n  username: nobody\noutbox: {path: o.db}\n"
+    )
+    assert cli.main(["check", str(tmp_path / "gateway.yaml"), "--explain", "broker.username"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out == "broker.username" + told.replace("/etc/vitals-gateway", str(tmp_path))

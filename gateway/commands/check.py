@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.commands import BAD_CONFIG, OK
+from gateway.commands import BAD_CONFIG, OK, USAGE
 
 if TYPE_CHECKING:
+    from gateway.config import Loaded
     from gateway.problems import Problem
     from gateway.settings import Settings
 
@@ -22,6 +24,11 @@ def add(commands: Any) -> None:
     check.add_argument(
         "--online", action="store_true", help="look at each broker, too, and who else has the room's name there"
     )
+    check.add_argument(
+        "--explain",
+        metavar="KEY",
+        help="where a value comes from: broker.url, devices.cuff.model, timezone; problems go to standard error",
+    )
     check.set_defaults(act=_check)
 
 
@@ -30,7 +37,7 @@ def _check(given: argparse.Namespace) -> int:
 
     loaded = load(given.file)
     problems = list(loaded.problems)
-    if loaded.settings is not None:
+    if loaded.settings is not None and given.explain is None:
         from gateway import practice
 
         problems += practice.doubts(given.file, loaded.settings)
@@ -38,9 +45,29 @@ def _check(given: argparse.Namespace) -> int:
             problems += _online(given.file, loaded.settings)
     if given.strict:
         problems = [replace(problem, severity="error") for problem in problems]
-    for problem in sorted(dict.fromkeys(problems), key=lambda p: (p.file != str(given.file), p.line, p.column, p.path)):
-        print(problem)
+    for problem in _in_order(problems, loaded):
+        print(problem, file=sys.stdout if given.explain is None else sys.stderr)
+    if given.explain is not None:
+        from gateway.explain import UnknownKey, explain
+
+        try:
+            for line in explain(loaded, given.explain):
+                print(line)
+        except UnknownKey as error:
+            print(f"vitals-gateway check: {error}", file=sys.stderr)
+            return USAGE if loaded.layers is not None else BAD_CONFIG
     return BAD_CONFIG if any(problem.severity == "error" for problem in problems) else OK
+
+
+def _in_order(problems: list[Problem], loaded: Loaded) -> list[Problem]:
+    """Answer each once: file by file as they were read, by line; then those of other files, as they are."""
+    order = {} if loaded.layers is None else loaded.layers.order
+
+    def place(problem: Problem) -> tuple[int, int, int, str]:
+        where = order.get(problem.file)
+        return (len(order), 0, 0, "") if where is None else (where, problem.line, problem.column, problem.path)
+
+    return sorted(dict.fromkeys(problems), key=place)
 
 
 def _online(file: Path, settings: Settings) -> list[Problem]:

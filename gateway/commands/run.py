@@ -19,15 +19,12 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from gateway import log
-    from gateway.config import load
+    from gateway import boot, last_good, log
 
     log.configure(given.log_level)
-    loaded = load(given.config)
-    for problem in loaded.problems:
-        print(problem, file=sys.stderr)
-    if loaded.settings is None:
+    start = boot.choose(given.config, lambda problem: print(problem, file=sys.stderr))
+    if start is None:
         return BAD_CONFIG
     from gateway import runner
 
-    return runner.run(loaded.settings)
+    return runner.run(start.settings, start.note, lambda: last_good.remember(given.config, start.loaded))

@@ -73,6 +73,7 @@ def _page(given: argparse.Namespace) -> list[str]:
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
     gateway = answer["gateway"]
     yield f"{gateway['id']}  version {gateway['version']}  clock {gateway['clock']}  since {gateway['started_at']}"
+    yield from _config_lines(gateway["config"])
     yield from _broker_lines(answer["broker"])
     yield from _outbox_lines(answer["outbox"])
     yield from _account_lines(answer["account"], answer["replays"])
@@ -138,6 +139,14 @@ def _span(seconds: float) -> str:
         if seconds >= of_them * (2 if unit == "days" else 1):
             return f"{seconds / of_them:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _config_lines(config: dict[str, Any]) -> Iterator[str]:
+    if config["in_force"] == "last_good":
+        yield f"config  THE LAST GOOD ONE RUNS (hash {config['hash']}): the YAML is bad, {config['problems']} problems"
+        yield f"        {config['first_problem']}"
+    if config["left_out"]:
+        yield f"config  left out, because the YAML is wrong about them: {', '.join(config['left_out'])}"
 
 
 def _account_lines(account: dict[str, Any], replays: dict[str, Any] | None) -> Iterator[str]:

@@ -373,6 +373,7 @@ def test_the_password_comes_from_systemd_or_from_beside_the_file(
 
 _WORDS = """
 version site room timezone broker outbox devices ranges models_dir publish_raw url urls protocol username path
+include on_device_error run_others gateway.yaml models models/a-scale.yaml
 id model port address stored unit serial baud parity keep_days password_file << [a] ?
 a-scale a-cuff 1 0x1F 1e3 1e99 007 no ~ .nan "" /dev/ttyUSB0 mqtt://x 5 2026-11-22 !t &a *a kg UTC America . /
 """

@@ -31,6 +31,7 @@ from gateway.reading import (
 )
 from gateway.states import (
     DETAIL_LIMIT,
+    ConfigNote,
     device_state,
     device_topic,
     event,
@@ -363,6 +364,7 @@ def test_the_gateways_state() -> None:
         state="online",
         at=AT,
         config_hash="0123456789ab",
+        config=ConfigNote("last_good", 2, "gateway.yaml:3:1: " + "x" * 400).members("0123456789ab", ["scale"]),
         clock=ClockQuality.HOLDOVER,
         started_at=MINUTE_AGO,
         outbox_depth=3,
@@ -383,6 +385,13 @@ def test_the_gateways_state() -> None:
         "at": "2026-11-22T13:05:10.412Z",
         "started_at": "2026-11-22T13:04:10.412Z",
         "config_hash": "0123456789ab",
+        "config": {
+            "hash": "0123456789ab",
+            "in_force": "last_good",
+            "problems": 2,
+            "first_problem": "gateway.yaml:3:1: " + "x" * 282,
+            "left_out": ["scale"],
+        },
         "clock": "holdover",
         "outbox": {"depth": 3, "oldest_age_s": 12.346, "parked": 1},
         "refused": {"vitals/v1/northside/exam-3/reading": "not_authorized"},
