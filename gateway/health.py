@@ -46,6 +46,7 @@ class Health:
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
+        self._gone: Mapping[str, Standing] = {}
         self._requests: Requests | None = None
         self._claims: Claims | None = None
 
@@ -53,12 +54,14 @@ class Health:
         self,
         publisher: Publisher,
         standings: Mapping[str, Standing],
+        gone: Mapping[str, Standing],
         requests: Requests | None = None,
         claims: Claims | None = None,
     ) -> None:
-        """Take the parts that are to be told of; each begins with a state."""
+        """Take the parts that are to be told of; each begins with a state. `gone`: counted, and told of no more."""
         self._publisher = publisher
         self._standings = standings
+        self._gone = gone
         self._requests = requests
         self._claims = claims
         for device in standings:
@@ -132,7 +135,8 @@ class Health:
     def account(self, outbox: OutboxState) -> Account:
         """Answer the account at this moment; `outbox` is the outbox's state in this step of the loop."""
         sent = self._sent
-        devices = {device: standing.status.counts for device, standing in self._standings.items()}
+        standings = {**self._gone, **self._standings}
+        devices = {device: standing.status.counts for device, standing in standings.items()}
         return Account(devices, outbox.books, sent.delivered, sent.parked, outbox.depth)
 
     @property
@@ -170,7 +174,7 @@ class Health:
     def _publish_device_states(self) -> None:
         self._flush = None
         changed, self._changed = self._changed, set()
-        for device in changed:
+        for device in changed & self._standings.keys():
             self._publish_device_state(device, self._standings[device].status)
 
     def _publish_device_state(self, device: str, status: DeviceStatus) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.service import _cancel, _within
+from gateway.parts import cancel, within
 
 
 async def test_a_part_that_tidies_up_twice_is_not_waited_for_beyond_its_time() -> None:
@@ -24,7 +24,7 @@ async def test_a_part_that_tidies_up_twice_is_not_waited_for_beyond_its_time() -
     task = asyncio.create_task(session())
     await begun.wait()
     async with asyncio.timeout(5):
-        assert not await _within(0.05, _cancel([task]), "late")
+        assert not await within(0.05, cancel([task]), "late")
     assert not task.done()
     tidied.set()
     await asyncio.wait([task])
@@ -42,5 +42,5 @@ async def test_a_part_that_fails_while_it_is_stopped_stops() -> None:
 
     task = asyncio.create_task(part())
     await begun.wait()
-    assert await _within(5, _cancel([task]), "late")
+    assert await within(5, cancel([task]), "late")
     assert task.done()
