@@ -13,6 +13,7 @@ from gateway import states
 from gateway.account import Account
 from gateway.claims import Claims
 from gateway.clock import Clock
+from gateway.in_force import InForce
 from gateway.mqtt import Message
 from gateway.outbox import Outbox
 from gateway.outbox_state import OutboxState
@@ -35,9 +36,9 @@ _T = TypeVar("_T")
 class Health:
     """Publishes states when they change; the parts call it on the event loop."""
 
-    def __init__(self, origin: Origin, config_hash: str, clock: Clock, outbox: Outbox) -> None:
+    def __init__(self, origin: Origin, in_force: InForce, clock: Clock, outbox: Outbox) -> None:
         self._origin = origin
-        self._config_hash = config_hash
+        self._in_force = in_force
         self._clock = clock
         self._outbox = outbox
         self._started = clock.now().monotonic  # its UTC may be put right later
@@ -85,12 +86,22 @@ class Health:
             state="offline",
             at=at,
             reason=reason,
-            config_hash=self._config_hash,
+            config_hash=self._in_force.hash,
             started_at=self._clock.utc_at(self._started),
         )
         return Message(states.gateway_topic(self._origin), payload)
 
     # ---- what the parts call -------------------------------------------------------------------------------------
+
+    @property
+    def in_force(self) -> InForce:
+        """Which configuration runs."""
+        return self._in_force
+
+    @in_force.setter
+    def in_force(self, in_force: InForce) -> None:
+        self._in_force = in_force
+        self.gateway_changed()
 
     def device_changed(self, device: str) -> None:
         """Tell a device's state, soon."""
@@ -98,6 +109,11 @@ class Health:
         self._gateway_event.set()
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(DELAY_S, self._publish_device_states)
+
+    def device_replaced(self, device: str) -> None:
+        """Tell a device's state at once: whatever is still on its way of an earlier device of this id comes before."""
+        self._publish_device_state(device, self._standings[device].status)
+        self._gateway_event.set()
 
     def gateway_changed(self) -> None:
         """Tell the gateway's state, soon."""
@@ -151,7 +167,8 @@ class Health:
             state="online",
             at=now,
             reason=outbox.trouble or ("name_in_use" if publisher.rival else None),
-            config_hash=self._config_hash,
+            config_hash=self._in_force.hash,
+            in_force=self._in_force,
             clock=self._clock.quality,
             started_at=self._clock.utc_at(self._started),
             outbox_depth=outbox.depth + outbox.held_back,
@@ -219,7 +236,8 @@ class Health:
                 "version": self._origin.version,
                 "started_at": utc_text(self._clock.utc_at(self._started)),
                 "at": utc_text(now),
-                "config_hash": self._config_hash,
+                "config_hash": self._in_force.hash,
+                "config": self._in_force.members(),
                 "clock": self._clock.quality.value,
                 "stream": None if self._outbox.stream is None else str(self._outbox.stream),
             },

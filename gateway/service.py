@@ -9,36 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway import states, systemd
+from gateway import changes, states, systemd
 from gateway.account import Fate
-from gateway.attendants import Attendants, House
+from gateway.attendants import Attendants, House, Roster
 from gateway.chores import Chores
 from gateway.claims import Claims
 from gateway.clock import Clock
+from gateway.config import Loaded
 from gateway.control import Control
 from gateway.health import Health
+from gateway.in_force import InForce
 from gateway.mqtt import Inbox
 from gateway.outbox import Outbox
 from gateway.parts import Parts, cancel, ended_by_itself, within
 from gateway.payload import Origin
-from gateway.prepared import prepare
+from gateway.prepared import Prepared, prepare
 from gateway.publisher import Publisher
 from gateway.reading import ClockQuality
+from gateway.reload import Refused, Reloader
 from gateway.requests import Requests
-from gateway.settings import Metrics as MetricsSettings
 from gateway.settings import Settings
 from gateway.store import MEGABYTE, DatabaseError, Row
 from gateway.traces import Tracer
-
-if TYPE_CHECKING:
-    from gateway.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 STOP_DEVICES_S, STOP_BROKER_S, STOP_OUTBOX_S = 0.7, 1.8, 1.5
 GRACE_S = 1.5  # of STOP_BROKER_S: for rows and farewell, before the broker is left without a word
 CLOCK_AT_START_S = 0.5  # for the first word on the clock; readings that come before it are marked unsynced
-_SENDER = "publisher"
+_SENDER, _METRICS = "publisher", "metrics"
 
 
 class ServiceFailed(Exception):
@@ -54,20 +54,34 @@ class ServiceFailed(Exception):
 
 
 class Service:
-    """The gateway of one room. `demo`: its readings are marked as a demonstration's."""
+    """The gateway of one room. `demo`: its readings are marked as a demonstration's.
 
-    def __init__(self, settings: Settings, *, control: Path, demo: bool = False, clock: Clock | None = None) -> None:
+    `read`: reads the configuration again, for a reload; in a thread. `in_force`: told of it, where it is not the file
+    on disk that runs. `on_good` hears, in a thread, which settings run: after the start and after each reload.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        control: Path,
+        demo: bool = False,
+        clock: Clock | None = None,
+        read: Callable[[], Loaded] | None = None,
+        in_force: InForce | None = None,
+        on_good: Callable[[Settings], None] = lambda _: None,
+    ) -> None:
         """Open the outbox and put the parts together. Raises OutboxError, ConfigError, CatalogueError."""
-        prepared = prepare(settings)
+        prepared = self._running = prepare(settings)
         settings, zone, route = prepared.settings, ZoneInfo(settings.timezone), prepared.route
-        self._settings = settings
         self._clock = clock if clock is not None else Clock()
         self._outbox = Outbox(settings.outbox.path, self._on_kept, self._on_fates, settings.outbox.max_mb * MEGABYTE)
         self._outbox.clock_is_right = lambda: self._clock.quality is not ClockQuality.UNSYNCED
         origin = Origin(
             settings.site, settings.room, version("vitals-gateway"), self._outbox.stream, settings.publish_raw
         )
-        self._health = Health(origin, settings.config_hash, self._clock, self._outbox)
+        self._origin = origin
+        self._health = Health(origin, in_force or InForce(settings.config_hash), self._clock, self._outbox)
         self._claims = Claims(origin, settings.devices, self._health.device_changed)
         self._publisher = Publisher(
             route.addresses,
@@ -101,16 +115,21 @@ class Service:
         )
         self._roster = self._attendants.prepare(settings.devices, House(origin, prepared.ranges, zone))
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reloader = Reloader(prepared, read, on_good, self._apply, self._refused, self._chores.say_ready)
         self._control = Control(
             control,
             {
                 "status": lambda _question: self._health.status(),
                 "trace": lambda question: self._tracer.answer(question),
                 "resend": self._requests.resend,
+                "reload": self._reloader.answer,
             },
             {"pair": self._attendants.pair},
         )
-        self._metrics = None if settings.metrics is None else _metrics(settings.metrics, self._health)
+
+    def reload(self) -> None:
+        """Have the configuration read again, soon; what came of it stands in the log and in the state."""
+        self._reloader.ask()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises ServiceFailed."""
@@ -131,8 +150,8 @@ class Service:
         self._parts.start("health", self._health.run())
         self._parts.start("purge", self._chores.purge())
         self._parts.start("watchdog", self._chores.feed_watchdog())
-        if self._metrics is not None:
-            self._parts.start("metrics", self._metrics.run())
+        self._start_metrics()
+        self._parts.start("reload", self._reloader.run())
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             watched: set[asyncio.Future[Any]] = {stopping, self._parts.failed, self._outbox.ended, self._broken}
@@ -184,10 +203,74 @@ class Service:
                 return ended_by_itself(name, error)
         return None
 
+    # ---- reloading -----------------------------------------------------------------------------------------------
+
+    async def _apply(self, prepared: Prepared) -> list[str]:
+        """Let this configuration take the place of the one that runs; answer what changed. Raises Refused."""
+        before, settings = self._running, prepared.settings
+        if problems := changes.impossible(before.settings, settings):
+            raise Refused(problems)
+        self._origin = replace(self._origin, publish_raw=settings.publish_raw)
+        zone = ZoneInfo(settings.timezone)
+        roster = self._attendants.prepare(settings.devices, House(self._origin, prepared.ranges, zone))
+        if (paired := self._attendants.is_paired_now(roster)) is not None:
+            raise Refused([f"device {paired} is being paired now: reload when that is done"])
+        # From here on nothing is refused.
+        self._running = prepared
+        self._chores.origin, self._chores.keep_days = self._origin, settings.outbox.keep_days
+        self._chores.status_line = _status_line(settings)
+        self._requests.change(zone, can_mark=settings.broker.protocol == 5)
+        self._tracer = Tracer(self._outbox, settings.devices, settings.models_dir, zone)
+        if settings.outbox.max_mb != before.settings.outbox.max_mb:
+            self._outbox.bound(settings.outbox.max_mb * MEGABYTE)
+        await self._attendants.remember(roster)
+        await self._attendants.retire(roster)
+        self._exchange(roster)
+        self._health.in_force = InForce(settings.config_hash)
+        self._publisher.tell_will(self._health.farewell("connection_lost"))
+        if prepared.route != before.route:
+            self._publisher.reroute(prepared.route.addresses, prepared.route.login)
+        if settings.metrics != before.settings.metrics:
+            await self._parts.stop(_METRICS)
+            self._start_metrics()
+        return changes.told(before, prepared, roster.added, roster.removed)
+
+    def _exchange(self, roster: Roster) -> None:
+        """In one step of the loop: the new attendants are in their places, told of, and run."""
+        topics_before, claims_before = set(self._health.topics), self._claims.states
+        self._attendants.adopt(roster)
+        self._claims.change(roster.devices.values())
+        for device in roster.new:
+            self._health.device_replaced(device)
+        for topic, payload in self._claims.states.items():
+            if claims_before.get(topic) != payload:
+                self._publisher.publish_state(topic, payload)
+        self._publisher.change_watch(self._claims.watch)
+        topics = self._health.topics
+        self._clear(topics_before)  # now, whatever the disk does
+        self._outbox.fetch(lambda store: store.replace_retained(topics), self._clear)
+        self._attendants.start(roster)
+
+    def _refused(self, problems: tuple[str, ...]) -> None:
+        self._health.in_force = self._health.in_force.refusing(problems)
+
+    def _start_metrics(self) -> None:
+        """Serve metrics, where a site asked: prometheus-client costs memory, which others should not pay."""
+        settings = self._running.settings.metrics
+        if settings is not None:
+            from gateway.metrics import Metrics
+
+            self._parts.start(_METRICS, Metrics(settings, self._health).run())
+
+    # ---- retained states of what is gone -------------------------------------------------------------------------
+
     async def _clear_what_is_gone(self) -> None:
         """A retained state of a device that the YAML names no more would stand at the broker for ever."""
         topics = self._health.topics
-        for topic in await self._outbox.ask(lambda store: store.replace_retained(topics)):
+        self._clear(await self._outbox.ask(lambda store: store.replace_retained(topics)))
+
+    def _clear(self, topics: Iterable[str]) -> None:
+        for topic in set(topics).difference(self._health.topics):  # who was gone may be here again
             self._publisher.clear_state(topic, self._forget_retained)
 
     def _forget_retained(self, topic: str) -> None:
@@ -196,10 +279,3 @@ class Service:
 
 def _status_line(settings: Settings) -> str:
     return f"{len(settings.devices)} devices, outbox {settings.outbox.path}"
-
-
-def _metrics(settings: MetricsSettings, health: Health) -> Metrics:
-    """Answer the metrics: prometheus-client costs memory, which a site that has not asked should not pay."""
-    from gateway.metrics import Metrics
-
-    return Metrics(settings, health)

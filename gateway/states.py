@@ -12,6 +12,7 @@ from uuid import UUID
 
 from drivers.contract import Identity
 from gateway.account import Account, Counts
+from gateway.in_force import InForce
 from gateway.payload import Origin, to_bytes, utc_text
 from gateway.reading import ClockQuality, Mode
 from gateway.selection import Selection
@@ -112,6 +113,7 @@ def gateway_state(
     at: datetime | None,
     reason: str | None = None,
     config_hash: str | None = None,
+    in_force: InForce | None = None,
     clock: ClockQuality | None = None,
     started_at: datetime | None = None,
     outbox_depth: int | None = None,
@@ -127,6 +129,7 @@ def gateway_state(
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
     `outbox_file`: how its file is (health.py). `account` is the whole of it (account.py).
     `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
+    `in_force`: which configuration runs, and why not the one on disk.
     `certificates`: until when that of the `broker` and of the `client` hold; days are counted from `at`.
     """
     return to_bytes(
@@ -141,6 +144,7 @@ def gateway_state(
             "at": utc_text(at),
             "started_at": utc_text(started_at),
             "config_hash": config_hash,
+            "config": None if in_force is None else in_force.members(),
             "clock": None if clock is None else clock.value,
             "outbox": {
                 "depth": outbox_depth,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,4 +31,4 @@ def _run(given: argparse.Namespace) -> int:
         return BAD_CONFIG
     from gateway import runner
 
-    return runner.run(loaded.settings)
+    return runner.run(loaded.settings, partial(load, given.config))

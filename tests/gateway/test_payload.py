@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from drivers.contract import Identity
 from gateway.account import Account, Books, Counts
+from gateway.in_force import InForce
 from gateway.payload import Origin, encode, topic
 from gateway.reading import (
     ClockQuality,
@@ -363,6 +364,7 @@ def test_the_gateways_state() -> None:
         state="online",
         at=AT,
         config_hash="0123456789ab",
+        in_force=InForce("0123456789ab").refusing(["gateway.yaml:3:5: broker.url: wrong", "another"]),
         clock=ClockQuality.HOLDOVER,
         started_at=MINUTE_AGO,
         outbox_depth=3,
@@ -383,6 +385,12 @@ def test_the_gateways_state() -> None:
         "at": "2026-11-22T13:05:10.412Z",
         "started_at": "2026-11-22T13:04:10.412Z",
         "config_hash": "0123456789ab",
+        "config": {
+            "hash": "0123456789ab",
+            "in_force": "previous",
+            "problems": 2,
+            "first_problem": "gateway.yaml:3:5: broker.url: wrong",
+        },
         "clock": "holdover",
         "outbox": {"depth": 3, "oldest_age_s": 12.346, "parked": 1},
         "refused": {"vitals/v1/northside/exam-3/reading": "not_authorized"},
