@@ -37,6 +37,7 @@ class Gateway:
     broker_more: str = ""
     more: str = ""  # lines of the YAML
     room: str = "exam-3"
+    zone: str = "America/Chicago"
 
     @property
     def outbox(self) -> Path:
@@ -54,7 +55,7 @@ class Gateway:
         lines = [
             "site: northside",
             f"room: {self.room}",
-            "timezone: America/Chicago",
+            f"timezone: {self.zone}",
             f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"{self.broker_more}}}',
             f"outbox: {{path: outbox.db{self.outbox_more}}}",
             self.more,
