@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -152,10 +152,11 @@ class Attendants:
         self._intakes = {id_: roster.intakes.get(id_) or self._intakes[id_] for id_ in roster.devices}
         for id_, device in roster.devices.items():
             self._intakes[id_].change(device, house.origin, house.ranges, house.zone)
-        self.by_id = {id_: roster.new.get(id_) or self.by_id[id_] for id_ in roster.devices}
+        before = self.by_id
+        self.by_id = {id_: roster.new.get(id_) or before[id_] for id_ in roster.devices}
         self.standings.clear()
         self.standings.update({id_: attendant.standing for id_, attendant in self.by_id.items()})
-        self._share(roster.radio)
+        self._share(roster.radio, before)
 
     def start(self, roster: Roster) -> None:
         """Let the new ones run."""
@@ -242,8 +243,8 @@ class Attendants:
             on_event=on_event,
         )
 
-    def _share(self, radio: Radio | None) -> None:
-        """Let whoever pairs find the devices that share the radio."""
+    def _share(self, radio: Radio | None, before: Mapping[str, Attendant]) -> None:
+        """Let whoever pairs find the devices that share the radio; who was paired just now is still known for it."""
         if radio is None:
             self.radio = self._pairing = None
             return
@@ -253,6 +254,10 @@ class Attendants:
 
         if radio is not self.radio or self._pairing is None:
             self.radio, self._pairing = radio, Pairing(radio)
+        for id_, attendant in self.by_id.items():
+            earlier = before.get(id_)
+            if isinstance(attendant, BleSupervisor) and isinstance(earlier, BleSupervisor):
+                attendant.succeed(earlier)
         attendants = self.by_id.values()
         self._pairing.supervisors = {a.address: a for a in attendants if isinstance(a, BleSupervisor)}
         self._pairing.only_heard = {a.address for a in attendants if isinstance(a, AdvertSupervisor)}

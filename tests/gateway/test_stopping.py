@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.parts import cancel, within
+from gateway.parts import Parts, cancel, within
 
 
 async def test_a_part_that_tidies_up_twice_is_not_waited_for_beyond_its_time() -> None:
@@ -44,3 +44,27 @@ async def test_a_part_that_fails_while_it_is_stopped_stops() -> None:
     await begun.wait()
     assert await within(5, cancel([task]), "late")
     assert task.done()
+
+
+async def test_a_part_that_ends_by_itself_is_told_and_one_that_was_stopped_is_not() -> None:
+    """A reload stops parts and starts them again under the same name."""
+    parts, ended = Parts(), asyncio.Event()
+    for _ in range(2):
+        parts.start("radio", asyncio.Event().wait())  # type: ignore[arg-type]  # never done
+        parts.start("clock", ended.wait())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await parts.stop("radio", "never there")
+        assert parts.names == ["clock"]
+        if not ended.is_set():
+            await parts.stop("clock")
+        assert not parts.failed.done()
+    parts.start("clock", ended.wait())  # type: ignore[arg-type]
+    ended.set()
+    assert await asyncio.wait_for(parts.failed, 20) == "clock ended by itself (NoneType): a defect in the gateway"
+
+
+async def test_a_part_that_is_cancelled_by_nobody_of_ours_is_told() -> None:
+    parts = Parts()
+    parts.start("radio", asyncio.Event().wait())  # type: ignore[arg-type]
+    parts._tasks["radio"].cancel()
+    assert "radio ended by itself" in await asyncio.wait_for(parts.failed, 20)

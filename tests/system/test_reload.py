@@ -10,8 +10,10 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -436,3 +438,28 @@ async def test_a_terminal_that_closes_ends_what_was_started_by_hand(gateway: Any
     await gateway.until(lambda status: b"configuration is reloaded" in os.read(master, 65536))
     os.close(master)
     assert await asyncio.wait_for(gateway.process.wait(), 20) == 0
+
+
+async def test_systemd_hears_when_it_begins_and_is_over(gateway: Any, new_port: NewPort, tmp_path: Path) -> None:
+    """sd_notify(3): RELOADING=1 with the monotonic time of now, then READY=1; before whoever asked has the answer."""
+    gateway.add_device("scale", "and-standard-scale", new_port("scale").path)
+    gateway.environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        await gateway.start()
+        assert (await asyncio.to_thread(manager.recv, 4096)).startswith(b"READY=1\nSTATUS=1 devices")
+        gateway.add_device("other", "and-standard-scale", new_port("other").path)
+        began = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        await gateway.reload()
+        manager.setblocking(False)
+        reloading, microseconds = manager.recv(4096).split(b"\nMONOTONIC_USEC=")
+        assert reloading == b"RELOADING=1"
+        assert began <= int(microseconds) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert manager.recv(4096).startswith(b"READY=1\nSTATUS=2 devices")
+        gateway.config.write_text("site: [\n")
+        gateway.process.send_signal(signal.SIGHUP)
+        await gateway.until(lambda status: status["gateway"]["config"]["in_force"] == "previous")
+        assert manager.recv(4096).startswith(b"RELOADING=1")
+        manager.settimeout(20)
+        assert (await asyncio.to_thread(manager.recv, 4096)).startswith(b"READY=1\nSTATUS=2 devices"), "it serves on"

@@ -125,3 +125,22 @@ async def test_a_cuff_that_changes_in_its_transfer_tells_all_and_nothing_twice(
     await chart.wait_for(lambda chart: len(chart.deliveries) == 30, timeout=20)
     assert sorted(values(chart, "systolic")) == list(range(100, 130))
     assert (await gateway.status())["account"]["unbalanced"] == []
+
+
+async def test_a_device_that_is_being_paired_is_not_taken_away(gateway: Any, cuff: AndUa651ble) -> None:
+    """What the person who pairs measures is a test for as long as the pairing lasts: somebody must know of it."""
+    gateway.devices.append(CUFF_LINE)
+    await gateway.start()
+    await gateway.device("cuff", "unknown", "not_heard_yet")
+    reader, writer = await asyncio.open_unix_connection(gateway.folder / "control.sock")
+    writer.write(f'{{"command": "pair", "address": "{CUFF}"}}\n'.encode())
+    assert b"waiting" in await asyncio.wait_for(reader.readline(), 20)
+    gateway.zone = "Europe/Berlin"
+    answer = await gateway.reload()
+    assert answer["problems"] == ["device cuff is being paired now: reload when that is done"]
+    assert (await gateway.status())["gateway"]["config"]["in_force"] == "previous"
+    writer.close()
+    async with asyncio.timeout(20):
+        while (await gateway.reload())["problems"]:  # noqa: ASYNC110 - the service's Event is in another process
+            await asyncio.sleep(0.02)
+    assert (await gateway.status())["gateway"]["config"]["in_force"] == "file"
