@@ -23,6 +23,7 @@ from gateway import systemd
 from gateway.catalogue import CatalogueError
 from gateway.config import ConfigError, Loaded
 from gateway.futures import fail, settle
+from gateway.log import place_of
 from gateway.prepared import Prepared, Route, prepare
 from gateway.settings import Settings
 
@@ -61,6 +62,8 @@ class Outcome:
 class Reloader:
     """Reloads when it is asked to. `read` reads the file, in a thread; `on_good` hears there of what runs.
 
+    `on_good` hears of it after the start and after each reload that took, one at a time; it may raise OSError.
+
     `apply` lets what was read take the place of what runs, and answers what changed. It raises Refused before it has
     touched anything. `refused` hears of the problems, `ready` is awaited when a reload is over.
     """
@@ -94,7 +97,7 @@ class Reloader:
 
     async def run(self) -> None:
         """Reload whenever asked, until cancelled."""
-        await in_a_thread("last good configuration", lambda: self._on_good(self._running.settings))
+        await self._tell_good()
         while True:
             await self._asked.wait()
             self._asked.clear()
@@ -132,13 +135,23 @@ class Reloader:
         for change in changed:
             _log.info("reloaded: %s", change)
         _log.info("the configuration is reloaded: %d changes", len(changed))
-        await in_a_thread("last good configuration", lambda: self._on_good(prepared.settings))
+        await self._tell_good()
         return Outcome(prepared.settings.config_hash, tuple(changed), (), warnings)
+
+    async def _tell_good(self) -> None:
+        settings = self._running.settings
+        try:
+            await in_a_thread("last good configuration", lambda: self._on_good(settings))
+        except OSError as error:
+            _log.warning("the configuration that runs could not be kept for the next start (%s)", error.strerror)
 
 
 def _read_all(read: Callable[[], Loaded], way: Route) -> tuple[Loaded, Prepared | None, list[str]]:
     """In a thread: read the file and what it names, and import what it needs, which takes its time, too."""
-    loaded = read()
+    try:
+        loaded = read()
+    except Exception as error:  # noqa: BLE001 - nothing is touched yet: what runs need not end for it
+        return Loaded(None, ()), None, [f"a defect in the gateway ({place_of(error)}): send its log to the maker"]
     if loaded.settings is None:
         return loaded, None, [str(problem) for problem in loaded.problems if problem.severity == "error"]
     try:

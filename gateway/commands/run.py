@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ def _run(given: argparse.Namespace) -> int:
     from gateway import log
     from gateway.config import load
 
+    # Until somebody listens to it (runner.py): it would end us, and systemd take that for a stop that was asked for.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     log.configure(given.log_level)
     loaded = load(given.config)
     for problem in loaded.problems:

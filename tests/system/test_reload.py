@@ -53,10 +53,10 @@ def last_state(chart: Chart, leaf: str) -> Mapping[str, Any]:
     return next((state.payload or {} for state in reversed(chart.states) if state.topic == f"{TOPIC}/{leaf}"), {})
 
 
-async def said(*words: str) -> tuple[int, str, str]:
-    """Run the command line; answer status, stdout, stderr."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(PROGRAM, *words, stdout=pipe, stderr=pipe)
+async def said(*words: str, folder: Path) -> tuple[int, str, str]:
+    """Run the command line beside the gateway of this folder; answer status, stdout, stderr."""
+    pipe, environment = asyncio.subprocess.PIPE, {**os.environ, "RUNTIME_DIRECTORY": str(folder)}
+    process = await asyncio.create_subprocess_exec(PROGRAM, *words, stdout=pipe, stderr=pipe, env=environment)
     out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
@@ -257,27 +257,22 @@ async def test_a_bad_file_changes_nothing_and_the_state_says_so_until_it_is_mend
     good = gateway.config.read_text()
     running = (await gateway.status())["gateway"]["config_hash"]
     gateway.config.write_text(good.replace("timezone: America/Chicago", "timezone: America/Chikago"))
-    os.environ["RUNTIME_DIRECTORY"] = str(gateway.folder)
-    try:
-        status, out, err = await said("reload")
-        assert (status, out) == (78, "")
-        problem = f"{gateway.config}:3:11: timezone: "
-        assert err.startswith(problem)
-        assert "not reloaded" in err
-        assert await said("check", str(gateway.config)) != (0, "", "")
-        config = (await gateway.status())["gateway"]["config"]
-        first = config["first_problem"]
-        assert first.startswith(problem)
-        assert config == {"hash": running, "in_force": "previous", "problems": 1, "first_problem": first}
-        await chart.wait_for(lambda chart: last_state(chart, "gateway").get("config") == config, timeout=20)
-        await say(port, stable(70.0))
-        await chart.wait_for(lambda chart: weights(chart) == [70.0], timeout=20)
-        assert problem in (gateway.folder / "gateway.log").read_text()
-        gateway.config.write_text(good + "# mended\n")
-        status, out, err = await said("reload")
-        assert (status, out) == (0, "nothing that matters has changed\n"), err
-    finally:
-        del os.environ["RUNTIME_DIRECTORY"]
+    status, out, err = await said("reload", folder=gateway.folder)
+    assert (status, out) == (78, "")
+    problem = f"{gateway.config}:3:11: timezone: "
+    assert err.startswith(problem)
+    assert "not reloaded" in err
+    config = (await gateway.status())["gateway"]["config"]
+    first = config["first_problem"]
+    assert first.startswith(problem)
+    assert config == {"hash": running, "in_force": "previous", "problems": 1, "first_problem": first}
+    await chart.wait_for(lambda chart: last_state(chart, "gateway").get("config") == config, timeout=20)
+    await say(port, stable(70.0))
+    await chart.wait_for(lambda chart: weights(chart) == [70.0], timeout=20)
+    assert problem in (gateway.folder / "gateway.log").read_text()
+    gateway.config.write_text(good + "# mended\n")
+    status, out, err = await said("reload", folder=gateway.folder)
+    assert (status, out) == (0, "nothing that matters has changed\n"), err
     status = await gateway.status()
     assert status["gateway"]["config_hash"] != running
     config = {"hash": status["gateway"]["config_hash"], "in_force": "file", "problems": 0, "first_problem": None}
@@ -414,12 +409,12 @@ async def test_a_stop_in_the_midst_of_a_reload_stops(gateway: Any, new_port: New
     await gateway.device("scale", "unknown", "not_heard_yet")
     gateway.config.unlink()
     os.mkfifo(gateway.config)
-    asked = asyncio.create_task(said("reload"))
-    gateway.process.send_signal(signal.SIGHUP)
+    asked = asyncio.create_task(said("reload", folder=gateway.folder))
     opened = await asyncio.to_thread(gateway.config.open, "w")  # returns when somebody reads it
     assert await gateway.stop() == 0
     opened.close()
-    asked.cancel()
+    status, _, err = await asyncio.wait_for(asked, 20)
+    assert (status, err) == (1, "vitals-gateway: the service did not answer: it hung up\n")
 
 
 async def test_a_terminal_that_closes_ends_what_was_started_by_hand(gateway: Any, new_port: NewPort) -> None:
@@ -463,3 +458,23 @@ async def test_systemd_hears_when_it_begins_and_is_over(gateway: Any, new_port: 
         assert manager.recv(4096).startswith(b"RELOADING=1")
         manager.settimeout(20)
         assert (await asyncio.to_thread(manager.recv, 4096)).startswith(b"READY=1\nSTATUS=2 devices"), "it serves on"
+
+
+async def test_a_hangup_while_it_starts_does_not_end_it(gateway: Any, new_port: NewPort) -> None:
+    """systemd takes an end by SIGHUP for one that was asked for, and would not start it again (systemd.service(5))."""
+    gateway.add_device("scale", "and-standard-scale", new_port("scale").path)
+    gateway.write()
+    before = gateway.config.read_text()
+    gateway.add_device("other", "and-standard-scale", new_port("other").path)
+    gateway.config.unlink()
+    os.mkfifo(gateway.config)
+    gateway.process = await asyncio.create_subprocess_exec(
+        PROGRAM, "run", "--config", gateway.config, env={**os.environ, "RUNTIME_DIRECTORY": str(gateway.folder)}
+    )
+    opened = await asyncio.to_thread(gateway.config.open, "w")  # returns when it reads its configuration
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.config.unlink()
+    gateway.write()
+    opened.write(before)
+    opened.close()
+    await gateway.until(lambda status: list(status["devices"]) == ["scale", "other"])
