@@ -28,7 +28,10 @@ class Parts:
         return list(self._tasks)
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Let a part run; no other of its name does."""
+        """Let a part run. ValueError where one of its name does already."""
+        if name in self._tasks:
+            work.close()
+            raise ValueError(f"{name} runs already")
         task = self._tasks[name] = asyncio.create_task(work, name=name)
         task.add_done_callback(self._on_end)
 

@@ -37,6 +37,9 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 
     gateway, broker, outbox = answer["gateway"], answer["broker"], answer["outbox"]
     yield f"{gateway['id']}  version {gateway['version']}  clock {gateway['clock']}  since {gateway['started_at']}"
+    if gateway["config"]["in_force"] != "file":
+        yield f"config  the file on disk is not what runs ({gateway['config']['in_force']} does): mend it, then reload"
+        yield f"        {gateway['config']['first_problem']}"
     yield f"broker  {broker['connected_to'] or 'away: ' + str(broker['trouble'])}"
     if broker["rival"]:
         yield f"        {broker['rival']}"

@@ -262,6 +262,9 @@ async def test_a_bad_file_changes_nothing_and_the_state_says_so_until_it_is_mend
     problem = f"{gateway.config}:3:11: timezone: "
     assert err.startswith(problem)
     assert "not reloaded" in err
+    _, room, _ = await said("status", folder=gateway.folder)
+    assert room.splitlines()[1].startswith("config  the file on disk is not what runs (previous does)")
+    assert room.splitlines()[2].startswith(f"        {problem}")
     config = (await gateway.status())["gateway"]["config"]
     first = config["first_problem"]
     assert first.startswith(problem)
