@@ -161,6 +161,7 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self.ended.add_done_callback(self._let_go)
         self._properties = _publish_properties() if login.protocol == 5 else None
         self._replayed = _publish_properties(replayed=True) if login.protocol == 5 else None
         self._inbox = inbox if login.protocol == 5 else None
@@ -225,6 +226,11 @@ class Connection:
         if isinstance(connected, socket.socket):
             with suppress(OSError):  # it hung up first
                 connected.shutdown(socket.SHUT_RDWR)
+
+    def _let_go(self, _ended: asyncio.Future[Ended]) -> None:
+        """paho closes the pair of sockets that wakes its thread when its client goes: none may hold it in a circle."""
+        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
+        self._client.on_subscribe = self._client.on_message = None
 
     # ---- paho's threads ------------------------------------------------------------------------------------------
 
