@@ -79,7 +79,7 @@ class TimedService(Service):
     @property
     def listens(self) -> bool:
         """Whether the radio does."""
-        return self._radio is not None and self._radio.listens
+        return self._attendants.radio is not None and self._attendants.radio.listens
 
     def _on_kept(self, rows: list[Row]) -> None:
         self.journal.seen.note("committed")

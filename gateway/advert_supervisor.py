@@ -69,12 +69,15 @@ class AdvertSupervisor:
         """Attend the device until cancelled."""
         self.radio_changed()
         with self._radio.hearing(self.address, self._hear):
-            while True:
-                try:
-                    await self._listen()
-                except Exception as error:  # noqa: BLE001 - the supervisor's edge
-                    self.standing.defect(error)
-                    await asyncio.sleep(RETRY_S)
+            try:
+                while True:
+                    try:
+                        await self._listen()
+                    except Exception as error:  # noqa: BLE001 - the supervisor's edge
+                        self.standing.defect(error)
+                        await asyncio.sleep(RETRY_S)
+            finally:  # heard before we were told to go
+                self._take_all()
 
     def radio_changed(self) -> None:
         """Show the radio's trouble, or that it is over."""
@@ -99,8 +102,11 @@ class AdvertSupervisor:
                 if self.standing.status.state == "online":
                     self.standing.opened(_QUIET)
             self._heard.clear()
-            while self._waiting:
-                self._take(self._waiting.popleft())
+            self._take_all()
+
+    def _take_all(self) -> None:
+        while self._waiting:
+            self._take(self._waiting.popleft())
 
     def _take(self, sighting: Sighting) -> None:
         """Make of one advertisement what it is: a reading, a notice, or a rejection."""

@@ -99,6 +99,10 @@ class BleSupervisor:
         )
         self._observed = asyncio.Event()
 
+    def succeed(self, earlier: BleSupervisor) -> None:
+        """Know when the same device's `earlier` attendant was observed: what was measured then stays a test."""
+        self._attended.observed = earlier._attended.observed
+
     @contextmanager
     def observed(self, observer: Observer) -> Iterator[None]:
         """Let `observer` hear how it goes; the device is tried at once, and again without delay."""

@@ -14,20 +14,20 @@ from pathlib import Path
 
 from gateway import doubts, last_good
 from gateway.config import ConfigError, Loaded, load, read_password, with_consents
+from gateway.in_force import InForce, running
 from gateway.problems import Problem
 from gateway.settings import LeftOut, Settings
-from gateway.states import ConfigNote
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`loaded` is good. `note`: whether it is the YAML's, and what is wrong with that."""
+    """`loaded` is good. `in_force`: whether it is the YAML's, and what is wrong with that."""
 
     settings: Settings
     loaded: Loaded
-    note: ConfigNote
+    in_force: InForce
 
 
 def choose(path: Path, tell: Callable[[Problem], None]) -> Start | None:
@@ -38,7 +38,7 @@ def choose(path: Path, tell: Callable[[Problem], None]) -> Start | None:
     trouble = [str(problem) for problem in loaded.problems if problem.severity == "error"]
     if loaded.settings is not None:
         try:
-            return Start(loaded.settings, loaded, note_of(ready(loaded.settings)))
+            return Start(loaded.settings, loaded, running(ready(loaded.settings)))
         except ConfigError as error:
             _log.error("%s", error)
             trouble = [str(error)]
@@ -61,9 +61,10 @@ def choose(path: Path, tell: Callable[[Problem], None]) -> Start | None:
     if not settings.devices:
         _log.error("of the last good configuration no device is left: nothing is started")
         return None
-    words = "%s is bad (%d problems, above): THE LAST GOOD CONFIGURATION RUNS (hash %s). Correct it, then restart"
+    words = "%s is bad (%d problems, above): THE LAST GOOD CONFIGURATION RUNS (hash %s). Correct it, then reload"
     _log.error(words, path, len(trouble), settings.config_hash)
-    return Start(settings, kept, ConfigNote("last_good", len(trouble), trouble[0]))
+    left_out = tuple(device.id for device in settings.left_out)
+    return Start(settings, kept, InForce(settings.config_hash, "last_good", len(trouble), trouble[0], left_out))
 
 
 def _without(settings: Settings, doubtful: tuple[LeftOut, ...]) -> Settings:
@@ -78,9 +79,3 @@ def ready(settings: Settings) -> Settings:
     """Answer the settings as the service will have them: what they name can be read. Raises ConfigError."""
     read_password(settings.broker)
     return with_consents(settings)
-
-
-def note_of(settings: Settings) -> ConfigNote:
-    """Answer what is told of a YAML that runs: what was left out of it."""
-    left_out = settings.left_out
-    return ConfigNote("file", len(left_out), left_out[0].problem if left_out else None)

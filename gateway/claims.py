@@ -33,8 +33,15 @@ class Claims:
         self.refused: str | None = None  # why the broker does not let us look
         self._origin = origin
         self._on_change = on_change
-        self._devices = {_level(device.address): device for device in devices if device.address is not None}
-        self._others: defaultdict[str, set[str]] = defaultdict(set)
+        self._devices = _by_level(devices)
+        self._others: defaultdict[str, set[str]] = defaultdict(set)  # by the address's level
+
+    def change(self, devices: Iterable[Device]) -> None:
+        """Have these devices from now on; of an address that is gone nothing is known any more."""
+        self._devices = _by_level(devices)
+        self._others = defaultdict(
+            set, {level: rooms for level, rooms in self._others.items() if level in self._devices}
+        )
 
     @property
     def states(self) -> dict[str, bytes]:
@@ -60,7 +67,8 @@ class Claims:
 
     def others(self, device: str) -> tuple[str, ...]:
         """Answer the rooms that claim this device, too."""
-        return tuple(sorted(self._others[device])[:ROOMS_LIMIT])
+        rooms = (self._others[level] for level, one in self._devices.items() if one.id == device)
+        return tuple(sorted(next(rooms, ()))[:ROOMS_LIMIT])
 
     @property
     def _base(self) -> str:
@@ -71,7 +79,7 @@ class Claims:
         device = self._devices.get(level)
         if device is None or room == self._origin.room or not _ROOM.fullmatch(room):
             return
-        rooms = self._others[device.id]
+        rooms = self._others[level]
         known = room in rooms
         if payload and not known and len(rooms) < 10 * ROOMS_LIMIT:
             rooms.add(room)
@@ -88,6 +96,10 @@ class Claims:
             words = "the broker does not let us look on %s/# (%s): two rooms with one device stay unseen"
             _log.warning(words, self._base, refused)
         self.refused = refused
+
+
+def _by_level(devices: Iterable[Device]) -> dict[str, Device]:
+    return {_level(device.address): device for device in devices if device.address is not None}
 
 
 def _level(address: str) -> str:

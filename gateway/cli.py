@@ -10,9 +10,23 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from gateway.commands import FAILED, USAGE, check, decode, demo, doctor, kept, models, pair, run, simulate, status
+from gateway.commands import (
+    FAILED,
+    USAGE,
+    check,
+    decode,
+    demo,
+    doctor,
+    kept,
+    models,
+    pair,
+    reload,
+    run,
+    simulate,
+    status,
+)
 
-_COMMANDS = (run, check, doctor, status, pair, kept, models, decode, simulate, demo)
+_COMMANDS = (run, reload, check, doctor, status, pair, kept, models, decode, simulate, demo)
 
 
 class _Parser(argparse.ArgumentParser):

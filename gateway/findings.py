@@ -49,7 +49,7 @@ CASES: Mapping[str, Case] = {
         "service", "bad", "systemctl start vitals-gateway; journalctl -u vitals-gateway says why it ended"
     ),
     "service_not_asked": Case("service", "warning", "run doctor as root, or in the group vitals-gateway"),
-    "config_changed": Case("service", "warning", "systemctl restart vitals-gateway, once check is content"),
+    "config_changed": Case("service", "warning", "systemctl reload vitals-gateway, once check is content"),
     "other_room": Case("service", "warning", "name the file that the service runs with: doctor --config FILE"),
     "version_changed": Case("service", "warning", "systemctl restart vitals-gateway"),
     "does_not_add_up": Case("service", "bad", "a defect in the gateway: vitals-gateway doctor --bundle, and report it"),

@@ -5,6 +5,7 @@ What was measured is told only where `values` are asked for: then it is patient 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gateway.store import DatabaseError, Store
 
 _log = logging.getLogger(__name__)
 
+DISK_S = 1.0  # a disk that does not answer must not keep the rest from who asks
 _TOLD = ("id", "received_at", "taken_at", "mode", "status", "disposition", "reasons")
 
 
@@ -45,8 +47,9 @@ class Glance:
             return {device: payload for device in devices for payload in store.last_payloads(device, 1)}
 
         try:
-            payloads = await self.outbox.ask(read)
-        except DatabaseError:
+            async with asyncio.timeout(DISK_S):
+                payloads = await self.outbox.ask(read)
+        except (DatabaseError, TimeoutError):
             return {}  # the outbox's trouble stands in the status
         return {device: simplejson.loads(payload, use_decimal=True) for device, payload in payloads.items()}
 

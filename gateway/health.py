@@ -13,6 +13,7 @@ from gateway import states
 from gateway.account import Account
 from gateway.claims import Claims
 from gateway.clock import Clock
+from gateway.in_force import InForce
 from gateway.mqtt import Message
 from gateway.outbox import Outbox
 from gateway.outbox_state import OutboxState
@@ -22,7 +23,6 @@ from gateway.reading import Mode
 from gateway.requests import Requests
 from gateway.settings import Device, LeftOut
 from gateway.standing import DeviceStatus, Standing
-from gateway.states import ConfigNote
 from gateway.store import MEGABYTE
 
 DELAY_S = 0.25  # changes that come together go out as one state
@@ -37,19 +37,12 @@ class Health:
     """Publishes states when they change; the parts call it on the event loop."""
 
     def __init__(
-        self,
-        origin: Origin,
-        config_hash: str,
-        clock: Clock,
-        outbox: Outbox,
-        note: ConfigNote | None = None,
-        left_out: Sequence[LeftOut] = (),
+        self, origin: Origin, in_force: InForce, clock: Clock, outbox: Outbox, left_out: Sequence[LeftOut] = ()
     ) -> None:
-        """`note`: which configuration runs; `left_out`: its devices that nobody attends."""
+        """`left_out`: devices of the configuration that nobody attends."""
         self._origin = origin
-        self.config_note = note if note is not None else ConfigNote()
+        self._in_force = in_force
         self._left_out = left_out
-        self._config_hash = config_hash
         self._clock = clock
         self._outbox = outbox
         self._started = clock.now().monotonic  # its UTC may be put right later
@@ -58,6 +51,7 @@ class Health:
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
+        self._gone: Mapping[str, Standing] = {}
         self._requests: Requests | None = None
         self._claims: Claims | None = None
 
@@ -65,18 +59,19 @@ class Health:
         self,
         publisher: Publisher,
         standings: Mapping[str, Standing],
+        gone: Mapping[str, Standing],
         requests: Requests | None = None,
         claims: Claims | None = None,
     ) -> None:
-        """Take the parts that are to be told of; each begins with a state."""
+        """Take the parts that are to be told of; each begins with a state. `gone`: counted, and told of no more."""
         self._publisher = publisher
         self._standings = standings
+        self._gone = gone
         self._requests = requests
         self._claims = claims
         for device in standings:
             self.device_changed(device)
-        for left_out in self._left_out:
-            self._publish_device_state(left_out.id, left_out.model_name, _misconfigured(left_out))
+        self.leave_out(self._left_out)
         for topic, payload in claims.states.items() if claims is not None else ():
             publisher.publish_state(topic, payload)
 
@@ -97,13 +92,28 @@ class Health:
             state="offline",
             at=at,
             reason=reason,
-            config_hash=self._config_hash,
-            config=self._config(),
+            config_hash=self._in_force.hash,
             started_at=self._clock.utc_at(self._started),
         )
         return Message(states.gateway_topic(self._origin), payload)
 
+    def leave_out(self, left_out: Sequence[LeftOut]) -> None:
+        """Tell of the configuration's devices that nobody attends."""
+        self._left_out = left_out
+        for device in left_out:
+            self._publish_device_state(device.id, device.model_name, _misconfigured(device))
+
     # ---- what the parts call -------------------------------------------------------------------------------------
+
+    @property
+    def in_force(self) -> InForce:
+        """Which configuration runs."""
+        return self._in_force
+
+    @in_force.setter
+    def in_force(self, in_force: InForce) -> None:
+        self._in_force = in_force
+        self.gateway_changed()
 
     def device_changed(self, device: str) -> None:
         """Tell a device's state, soon."""
@@ -111,6 +121,12 @@ class Health:
         self._gateway_event.set()
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(DELAY_S, self._publish_device_states)
+
+    def device_replaced(self, device: str) -> None:
+        """Tell a device's state at once: whatever is still on its way of an earlier device of this id comes before."""
+        standing = self._standings[device]
+        self._publish_device_state(device, standing.device.model_name, standing.status)
+        self._gateway_event.set()
 
     def gateway_changed(self) -> None:
         """Tell the gateway's state, soon."""
@@ -148,7 +164,8 @@ class Health:
     def account(self, outbox: OutboxState) -> Account:
         """Answer the account at this moment; `outbox` is the outbox's state in this step of the loop."""
         sent = self._sent
-        devices = {device: standing.status.counts for device, standing in self._standings.items()}
+        standings = {**self._gone, **self._standings}
+        devices = {device: standing.status.counts for device, standing in standings.items()}
         return Account(devices, outbox.books, sent.delivered, sent.parked, outbox.depth)
 
     @property
@@ -162,9 +179,9 @@ class Health:
             replace(self._origin, stream=self._outbox.stream),
             state="online",
             at=now,
-            reason=outbox.trouble or ("name_in_use" if publisher.rival else self._config_reason()),
-            config_hash=self._config_hash,
-            config=self._config(),
+            reason=outbox.trouble or ("name_in_use" if publisher.rival else self._in_force.reason),
+            config_hash=self._in_force.hash,
+            in_force=self._in_force,
             clock=self._clock.quality,
             started_at=self._clock.utc_at(self._started),
             outbox_depth=outbox.depth + outbox.held_back,
@@ -187,16 +204,10 @@ class Health:
             gone = DeviceStatus("unknown", "gateway_stopped")
             self._publish_device_state(left_out.id, left_out.model_name, gone)
 
-    def _config(self) -> dict[str, object]:
-        return self.config_note.members(self._config_hash, [device.id for device in self._left_out])
-
-    def _config_reason(self) -> str | None:
-        return "last_good_configuration" if self.config_note.in_force == "last_good" else None
-
     def _publish_device_states(self) -> None:
         self._flush = None
         changed, self._changed = self._changed, set()
-        for device in changed:
+        for device in changed & self._standings.keys():
             standing = self._standings[device]
             self._publish_device_state(device, standing.device.model_name, standing.status)
 
@@ -242,8 +253,8 @@ class Health:
                 "version": self._origin.version,
                 "started_at": utc_text(self._clock.utc_at(self._started)),
                 "at": utc_text(now),
-                "config_hash": self._config_hash,
-                "config": self._config(),
+                "config_hash": self._in_force.hash,
+                "config": self._in_force.members(),
                 "clock": self._clock.quality.value,
                 "stream": None if self._outbox.stream is None else str(self._outbox.stream),
             },

@@ -62,14 +62,18 @@ class Intake:
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         """`zone`: what the clocks of devices show."""
+        self._clock = clock
+        self._new_id = new_id
+        self._last: dict[str, _Last] = {}
+        self.change(device, origin, ranges, zone)
+
+    def change(self, device: settings.Device, origin: Origin, ranges: Ranges, zone: tzinfo) -> None:
+        """Make readings by these from now on; what was measured last is remembered, for a repeat may still come."""
         self._model = device.model
         self._device = Device(device.id, device.model_name, device.model.maker, hardware=device.address)
         self._rules = Rules(ranges, device.model, device.unit, device.stored == "publish")
         self._origin = origin
-        self._clock = clock
         self._zone = zone
-        self._new_id = new_id
-        self._last: dict[str, _Last] = {}
 
     def remember(self, kept: bytes) -> UUID:
         """Take note of a reading that was kept before this start, by its bytes, the oldest first; answer its id."""

@@ -76,7 +76,8 @@ class _Snapshot(Collector):
             for reason, count in one.held.items():
                 readings.add_metric([device, "hold", reason], count)
             committing.add_metric([device], one.committing)
-            online.add_metric([device], self._status["devices"][device]["state"] == "online")
+            if device in self._status["devices"]:  # one that a reload has removed stays counted
+                online.add_metric([device], self._status["devices"][device]["state"] == "online")
         for device, one_status in self._status["devices"].items():
             if device not in counts:  # left out of the configuration: not attended, and to be missed
                 online.add_metric([device], one_status["state"] == "online")

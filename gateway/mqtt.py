@@ -15,7 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -162,9 +162,11 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self.ended.add_done_callback(self._let_go)
         self._properties = _publish_properties() if login.protocol == 5 else None
         self._replayed = _publish_properties(replayed=True) if login.protocol == 5 else None
         self._inbox = inbox if login.protocol == 5 else None
+        self._first_subscription: int | None = None  # its packet identifier: the one that has the inbox's own topic
         self._handed_over = self._heard = self._thrown_away = 0  # messages; `_heard` is the loop's, the others paho's
         if self._inbox is not None:
             self._client.on_subscribe = self._on_subscribe
@@ -203,6 +205,18 @@ class Connection:
             message.topic, message.payload, qos=1, retain=message.retain, properties=properties
         ).mid
 
+    def watch(self, watch: Watch | None) -> None:
+        """Look at other retained messages than so far; the same ones cost nothing."""
+        if self._inbox is None or watch == self._inbox.watch:
+            return
+        before = frozenset() if self._inbox.watch is None else frozenset(self._inbox.watch.filters)
+        after = frozenset() if watch is None else frozenset(watch.filters)
+        self._inbox = replace(self._inbox, watch=watch)
+        if before - after:
+            self._client.unsubscribe(sorted(before - after))
+        if after - before:
+            self._client.subscribe([(topic, _watched()) for topic in sorted(after - before)])
+
     def close(self) -> None:
         """Say DISCONNECT: the broker then keeps the will to itself."""
         self._client.disconnect()
@@ -213,6 +227,11 @@ class Connection:
         if isinstance(connected, socket.socket):
             with suppress(OSError):  # it hung up first
                 connected.shutdown(socket.SHUT_RDWR)
+
+    def _let_go(self, _ended: asyncio.Future[Ended]) -> None:
+        """paho closes the pair of sockets that wakes its thread when its client goes: none may hold it in a circle."""
+        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
+        self._client.on_subscribe = self._client.on_message = None
 
     # ---- paho's threads ------------------------------------------------------------------------------------------
 
@@ -267,19 +286,21 @@ class Connection:
         self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
         if self._inbox is not None:
             options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
-            watched = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=0)
             filters = () if self._inbox.watch is None else self._inbox.watch.filters
-            client.subscribe([(self._inbox.topic, options), *((topic, watched) for topic in filters)])
+            _, self._first_subscription = client.subscribe(
+                [(self._inbox.topic, options), *((topic, _watched()) for topic in filters)]
+            )
         self._tell(settle, self._connected, None)
 
     def _on_subscribe(
-        self, _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+        self, _client: Client, _data: object, mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
         refusals = [code.getName() if code.is_failure else None for code in codes]  # in the order of the topics
         if self._inbox is not None:
-            self._tell(self._inbox.refused, refusals[0])
-            if self._inbox.watch is not None and len(refusals) > 1:
-                self._tell(self._inbox.watch.refused, next(filter(None, refusals[1:]), None))
+            if mid == self._first_subscription:
+                self._tell(self._inbox.refused, refusals.pop(0))
+            if self._inbox.watch is not None and refusals:
+                self._tell(self._inbox.watch.refused, next(filter(None, refusals), None))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         if self._inbox is not None and message.topic != self._inbox.topic:
@@ -334,6 +355,11 @@ class Connection:
             self._loop.call_soon_threadsafe(then, *arguments)
         except RuntimeError:
             return  # the loop has ended: what was not marked as delivered goes out again at the next start
+
+
+def _watched() -> SubscribeOptions:
+    """Also what is retained already."""
+    return SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=0)
 
 
 def _connect_properties() -> Properties:

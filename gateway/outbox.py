@@ -134,6 +134,11 @@ class Outbox:
         self._books = self._books.settled(mark.state) if waits else self._books.settled_without_row(mark.state)
         self._work.put(mark)
 
+    def bound(self, max_bytes: int) -> None:
+        """Let the file take so much from now on."""
+        self._max_bytes = max_bytes
+        self.fetch(lambda store: store.bound(max_bytes), lambda _: None)
+
     def revised(self, rows: Sequence[Row]) -> None:
         """Take note of corrections that were kept by what was fetched."""
         self._books = replace(self._books, revisions=self._books.revisions + len(rows))

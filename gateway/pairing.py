@@ -59,33 +59,34 @@ class Asked(Protocol):
 class Pairing:
     """Pairs one device at a time, as a dialog of the control socket."""
 
-    def __init__(
-        self, radio: Radio, supervisors: Mapping[str, BleSupervisor], only_heard: Collection[str] = ()
-    ) -> None:
+    def __init__(self, radio: Radio) -> None:
         """`supervisors` by the devices' addresses, upper case; `only_heard`: the addresses of those that need none."""
+        self.supervisors: Mapping[str, BleSupervisor] = {}
+        self.only_heard: Collection[str] = ()
+        self.busy_with: str | None = None  # the address that is being paired
         self._radio = radio
-        self._only_heard = only_heard
-        self._supervisors = supervisors
-        self._busy = asyncio.Lock()
 
     async def converse(self, question: dict[str, Any], dialog: Asked) -> None:
         """Walk the person at the other end of `dialog` through it. Raises ConnectionError when they are gone."""
         address, model = str(question.get("address", "")).upper(), question.get("model")
-        supervisor = self._supervisors.get(address)
-        if address in self._only_heard:
+        supervisor = self.supervisors.get(address)
+        if address in self.only_heard:
             await dialog.tell(error="this device is only heard: there is nothing to pair. Use it, and see: status")
         elif supervisor is None:
-            known = ", ".join(self._supervisors) or "none"
-            words = "add the device to the configuration, restart the service, and pair then"
+            known = ", ".join(self.supervisors) or "none"
+            words = "add the device to the configuration, systemctl reload vitals-gateway, and pair then"
             await dialog.tell(error=f"no device of the configuration has this address (it knows: {known}): {words}")
         elif model is not None and model != supervisor.standing.device.model_name:
             is_model = supervisor.standing.device.model_name
             await dialog.tell(error=f"the device with this address is a {is_model} in the configuration: correct one")
-        elif self._busy.locked():
+        elif self.busy_with is not None:
             await dialog.tell(error="another device is being paired now: wait until that is done")
         else:
-            async with self._busy:
+            self.busy_with = address
+            try:
                 await self._pair(self._radio, supervisor, address, dialog, anew=bool(question.get("anew")))
+            finally:
+                self.busy_with = None
 
     async def _pair(self, radio: Radio, supervisor: BleSupervisor, address: str, dialog: Asked, *, anew: bool) -> None:
         story = _Story(dialog)

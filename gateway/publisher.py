@@ -37,6 +37,7 @@ from gateway.mqtt import (
     Inbox,
     Login,
     Message,
+    Watch,
 )
 from gateway.outbox import Outbox
 from gateway.pace import QUIET_S, Pace
@@ -55,6 +56,9 @@ UNANSWERED_S = 30.0
 
 # MQTT 5 reason codes (OASIS mqtt-v5.0, 3.4.2.1, 3.14.2.1) that say that no other try will do better.
 _NEVER = {0x90: "topic_name_invalid", 0x95: "packet_too_large", 0x99: "payload_format_invalid"}
+
+# A broker that we are to leave, and that does not acknowledge: it is left without a word. Its will speaks for us.
+LEAVE_S = 5.0
 
 PACKET_OVERHEAD = 64  # fixed header, properties and packet identifier, with room to spare
 
@@ -98,6 +102,7 @@ class Publisher:
         self._inbox = inbox
         self._connection: Connection | None = None
         self._stopping = asyncio.Event()
+        self._called = asyncio.Event()  # from waiting: to stop, or to take another way
         self._idle = asyncio.Event()
         self._announcements = Announcements()
         self._backlog = Backlog(outbox, self._pump)
@@ -138,28 +143,52 @@ class Publisher:
         self.state = replace(self.state, events_dropped=self._announcements.events_dropped)
         self._pump()
 
+    def tell_will(self, will: Message) -> None:
+        """Leave another will, from the next connection on."""
+        self._will = will
+
+    def change_watch(self, watch: Watch | None) -> None:
+        """Look at other retained messages from now on, on the connection that there is, too."""
+        if self._inbox is not None:
+            self._inbox = replace(self._inbox, watch=watch)
+            if self._connection is not None:
+                self._connection.watch(watch)
+
+    def reroute(self, addresses: Sequence[Address], login: Login) -> None:
+        """Take another way to the broker: leave the one that serves, with a word, and connect by these."""
+        self._addresses, self._login = addresses, login
+        self._pace = Pace(login.client_id)
+        self._change(rival=None)
+        self._called.set()
+        if self._connection is not None and self._return is not None and not self._stopping.is_set():
+            self._return.cancel()
+            self._return = asyncio.ensure_future(self._leave(self._connection, LEAVE_S))
+
     # ---- connecting ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep a connection until `stop`; failing over to the next address, and back to the first when it is there."""
         turn = 0
         while not self._stopping.is_set():
+            if self._called.is_set():
+                self._called.clear()
+                turn = 0
             address = self._addresses[turn]
             turn = (turn + 1) % len(self._addresses)
             try:
                 opening = Connection.open(address, self._login, self._will, WINDOW, self._on_puback, self._inbox)
-                connection = await open_unless(self._stopping, opening)
+                connection = await open_unless(self._called, opening)
             except (BrokerAway, BrokerRefused) as error:
                 if self.state.trouble != str(error):
                     _log.warning("%s", error)
                 self._change(trouble=str(error))
-                await pause(self._stopping, self._pace.failed())
+                await pause(self._called, self._pace.failed())
                 continue
             if connection is None:
-                return
+                continue
             since = asyncio.get_running_loop().time()
             ended = await self._serve(connection, address)
-            if self._moving and ended.code == SUCCESS:
+            if self._moving and (ended.code == SUCCESS or self._called.is_set()):
                 turn = 0
                 continue
             lasted_s = asyncio.get_running_loop().time() - since
@@ -167,7 +196,7 @@ class Publisher:
             self._change(trouble=ended.reason, rival=self._pace.rival)
             if not self._stopping.is_set():
                 _log.warning("%s", ended.reason)
-                await pause(self._stopping, pause_s)
+                await pause(self._called, pause_s)
 
     async def stop(self, farewell: Message, grace_s: float) -> None:
         """Send what can still be sent, then the farewell state, and hang up; at most `grace_s` seconds.
@@ -175,6 +204,7 @@ class Publisher:
         A broker that does not take the farewell in time is left without a word, so that it publishes the will.
         """
         self._stopping.set()
+        self._called.set()
         if self._return is not None:
             self._return.cancel()
         self._moving = False
@@ -207,6 +237,8 @@ class Publisher:
         self._backlog.start_over()
         self._change(connected_to=str(address), trouble=None, certificates=connection.certificates)
         self._show_refused()
+        if self._inbox is not None:
+            connection.watch(self._inbox.watch)  # it may be another than when this was opened
         self._pump()
         self._return = asyncio.ensure_future(self._go_back(connection, address))
         try:
@@ -224,13 +256,21 @@ class Publisher:
         if address == self._addresses[0]:
             return
         await failback.until_it_is_back(self._addresses[0], self._login, self._pace.look_s)
-        self._moving = True
-        await self._answered()
-        # Said by us, not left to the broker: in a cluster its will might come after our next "online".
-        self._in_flight[connection.publish(self._will)] = self._will
-        await self._answered()
         self._pace.returned()
-        connection.close()
+        await self._leave(connection, None)
+
+    async def _leave(self, connection: Connection, limit_s: float | None) -> None:
+        """Go from this broker with nothing in flight, and a word that we are gone; after `limit_s` without."""
+        self._moving = True
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._answered()
+                # Said by us, not left to the broker: in a cluster its will might come after our next "online".
+                self._in_flight[connection.publish(self._will)] = self._will
+                await self._answered()
+                connection.close()
+        except TimeoutError:
+            connection.cut()
 
     async def _watch(self, connection: Connection) -> Ended:
         """Wait for the connection's end; a broker that acknowledges nothing is left, since nothing more goes out."""

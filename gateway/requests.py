@@ -97,6 +97,10 @@ class Requests:
         self._window_began = float("-inf")
         self._in_window = 0
 
+    def change(self, zone: tzinfo, *, can_mark: bool) -> None:
+        """Go by these from now on."""
+        self._zone, self._can_mark = zone, can_mark
+
     @property
     def _replays(self) -> Replays:
         return self._publisher.replays

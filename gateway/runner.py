@@ -1,4 +1,4 @@
-"""`vitals-gateway run`: the service in this process, until SIGTERM or SIGINT."""
+"""`vitals-gateway run`: the service in this process, until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import signal
 from collections.abc import Callable
 
 from gateway.catalogue import CatalogueError
-from gateway.config import ConfigError
+from gateway.config import ConfigError, Loaded
 from gateway.control import default_path
+from gateway.in_force import InForce
 from gateway.service import Service, ServiceFailed
 from gateway.settings import Settings
-from gateway.states import ConfigNote
 from gateway.store import OutboxError, OutboxTooNew
 
 _log = logging.getLogger(__name__)
@@ -21,13 +21,19 @@ _log = logging.getLogger(__name__)
 FAILED = 1
 
 
-def run(settings: Settings, note: ConfigNote, started: Callable[[], None]) -> int:
+def run(
+    settings: Settings,
+    read: Callable[[], Loaded] | None = None,
+    *,
+    in_force: InForce | None = None,
+    on_good: Callable[[Loaded | None], None] = lambda _: None,
+) -> int:
     """Serve until a signal; answer the exit status: 0 stopped, 78 bad configuration or newer outbox, 1 else.
 
-    `started` is called once, in a thread, when the service has been put together with these settings.
+    `read`, `in_force`, `on_good`: as for a Service.
     """
     try:
-        asyncio.run(_serve(settings, note, started))
+        asyncio.run(_serve(settings, read, in_force, on_good))
     except (ConfigError, CatalogueError, OutboxTooNew) as error:
         _log.error("%s", error)
         return os.EX_CONFIG
@@ -37,11 +43,33 @@ def run(settings: Settings, note: ConfigNote, started: Callable[[], None]) -> in
     return os.EX_OK
 
 
-async def _serve(settings: Settings, note: ConfigNote, started: Callable[[], None]) -> None:
+async def _serve(
+    settings: Settings,
+    read: Callable[[], Loaded] | None,
+    in_force: InForce | None,
+    on_good: Callable[[Loaded | None], None],
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a terminal that closes, too
+    service = Service(settings, control=default_path(), read=read, in_force=in_force, on_good=on_good)
+    had_terminal = _has_terminal()
+
+    def hang_up() -> None:
+        if had_terminal and not _has_terminal():  # somebody started it by hand, and their terminal has closed
+            stop.set()
+        else:
+            service.reload()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    service = Service(settings, control=default_path(), note=note)
-    await asyncio.to_thread(started)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     await service.run(stop)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -89,6 +89,20 @@ class Standing:
         )
         return replace(self._status, counts=counts)
 
+    def succeed(self, earlier: Standing) -> None:
+        """Count on from where the same device's `earlier` account ends: counts are since the start of the service."""
+        self._frames, self._samples, self._notices = earlier._frames, earlier._samples, earlier._notices
+        self._rejected, self._held = earlier._rejected, earlier._held
+        self._usable, self._committing = earlier._usable, earlier._committing
+        self._repeats, self._not_kept = earlier._repeats, earlier._not_kept
+        before = earlier._status
+        self._status = replace(
+            self._status,
+            last_seen=before.last_seen,
+            last_reading_id=before.last_reading_id,
+            last_held_reason=before.last_held_reason,
+        )
+
     def last_reading(self, reading_id: UUID) -> None:
         """Take note of the last reading that was kept before this start."""
         self._status = replace(self._status, last_reading_id=reading_id)

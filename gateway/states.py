@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from drivers.contract import Identity
 from gateway.account import Account, Counts
+from gateway.in_force import InForce
 from gateway.payload import Origin, to_bytes, utc_text
 from gateway.reading import ClockQuality, Mode
 from gateway.selection import Selection
@@ -20,29 +20,6 @@ from gateway.selection import Selection
 # A driver's sentence or a system's error text; more would be a log, which is the journal's business.
 DETAIL_LIMIT = 300
 RANGES_TOLD = 50
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigNote:
-    """Which configuration runs: the YAML's own, or the last good one because the YAML is bad.
-
-    `problems`, `first_problem`: what is wrong with the YAML, those of devices that were left out of it too.
-    """
-
-    in_force: Literal["file", "last_good"] = "file"
-    problems: int = 0
-    first_problem: str | None = None
-
-    def members(self, config_hash: str, left_out: Sequence[str]) -> dict[str, object]:
-        """Answer it as it is told. `config_hash`: of what runs; `left_out`: devices that are not attended."""
-        first = self.first_problem
-        return {
-            "hash": config_hash,
-            "in_force": self.in_force,
-            "problems": self.problems,
-            "first_problem": None if first is None else first[:DETAIL_LIMIT],
-            "left_out": list(left_out),
-        }
 
 
 def event_topic(origin: Origin) -> str:
@@ -136,7 +113,7 @@ def gateway_state(
     at: datetime | None,
     reason: str | None = None,
     config_hash: str | None = None,
-    config: Mapping[str, object] | None = None,
+    in_force: InForce | None = None,
     clock: ClockQuality | None = None,
     started_at: datetime | None = None,
     outbox_depth: int | None = None,
@@ -152,6 +129,7 @@ def gateway_state(
     `held`: readings that went to quarantine; `not_kept`: readings that the outbox could not take, since `started_at`.
     `config`: which one runs (ConfigNote). `outbox_file`: how its file is (health.py). `account`: account.py's.
     `refused`: topics that the broker does not take, and why; `outbox_parked`: rows that it will never take.
+    `in_force`: which configuration runs, and why not the one on disk.
     `certificates`: until when that of the `broker` and of the `client` hold; days are counted from `at`.
     """
     return to_bytes(
@@ -166,7 +144,7 @@ def gateway_state(
             "at": utc_text(at),
             "started_at": utc_text(started_at),
             "config_hash": config_hash,
-            "config": None if config is None else dict(config),
+            "config": None if in_force is None else in_force.members(),
             "clock": None if clock is None else clock.value,
             "outbox": {
                 "depth": outbox_depth,

@@ -179,6 +179,10 @@ class Store:
         set_aside = salvage.damages(self._path, self._meta("damage"))
         return Condition(space.used_bytes(self._db), damaged, space.discarded(self._db), tuple(set_aside))
 
+    def bound(self, max_bytes: int) -> None:
+        """Let the file take so much from now on."""
+        self._max_bytes = max_bytes
+
     def find_room(self) -> Room:
         """Answer whether the bound leaves room, after deleting what may go."""
         return space.find_room(self._db, self._max_bytes)

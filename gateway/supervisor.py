@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 
 from drivers import registry
 from drivers.contract import Driver, Event, Notice, Sample, Step
@@ -27,6 +28,9 @@ from gateway.standing import OnChange, OnEvent, Standing
 
 # What has been read and is not on disk dies with the process: when this many bytes wait for the disk, no more is read.
 KEEPING_LIMIT = 4096
+
+# The kernel keeps 4 KiB of a port; a device that floods is not read for ever when we are to go.
+READ_OUT_LIMIT = 16
 
 # A plug that goes in again should be found while the MA still stands there; looking costs one stat().
 RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_BROKEN_S = 0.25, 2.0, 30.0
@@ -82,9 +86,21 @@ class Supervisor:
             self._mode = Mode.of(demo=self._demo, real=not port.is_pty)
             self.standing.opened("the port is open; the device has said nothing yet")
             await self._read(port, driver)
+        except asyncio.CancelledError:
+            self._read_out(port, driver)
+            raise
         finally:
             port.close()  # first: a dead descriptor keeps the adapter from coming back under its own name
             self._take(driver.close(time.monotonic()).events)
+
+    def _read_out(self, port: SerialPort, driver: Driver) -> None:
+        """Take what lies in the port when we are told to go: closing throws it away."""
+        with suppress(LinkError):
+            for _ in range(READ_OUT_LIMIT):
+                data, at = port.read_waiting()
+                if not data:
+                    return
+                self._take(driver.feed(data, at).events, len(data))
 
     async def _read(self, port: SerialPort, driver: Driver) -> None:
         step, size = driver.tick(time.monotonic()), 0

@@ -1,4 +1,4 @@
-"""What the service tells systemd: ready, stopping, a line of status, and that it still turns.
+"""What the service tells systemd: ready, reloading, stopping, a line of status, and that it still turns.
 
 Protocol: sd_notify(3), sd_watchdog_enabled(3); the same steps as systemd's man/notify-selfcontained-example.py,
 so that no library is needed.
@@ -6,14 +6,18 @@ so that no library is needed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
+import time
 
 log = logging.getLogger(__name__)
 
 # PID 1 throws away a whole message above PIPE_BUF (4096), the watchdog's feed with it: each assignment is cut.
 _MAX_ASSIGNMENT = 512
+
+READY_TRIES, READY_RETRY_S = 100, 0.1
 
 
 def notify(*assignments: str) -> bool:
@@ -35,6 +39,19 @@ def notify(*assignments: str) -> bool:
         log.warning("systemd was not told (%s): its notification socket does not answer", error.strerror)
         return False
     return True
+
+
+async def say_ready(status: str) -> None:
+    """Say `READY=1`, at the start and when a reload is over; again while systemd's queue is full (forty services)."""
+    for _ in range(READY_TRIES):
+        if "NOTIFY_SOCKET" not in os.environ or notify("READY=1", status):
+            return
+        await asyncio.sleep(READY_RETRY_S)
+
+
+def say_reloading() -> None:
+    """Say that a reload begins: it is over with the next `READY=1`. The time is CLOCK_MONOTONIC's (sd_notify(3))."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def watchdog_interval() -> float | None:

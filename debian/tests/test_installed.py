@@ -99,6 +99,7 @@ def test_from_installation_to_the_broker_updated_downgraded_removed_purged(machi
         "vitals-gateway",
         "600",
     ]
+    _is_reloaded(machine)
     this_schema, pid, yaml = _schema(machine), machine.unit("MainPID"), machine.run("md5sum /etc/vitals-gateway/*")
     kept = _identities(machine)
     assert kept
@@ -156,6 +157,20 @@ def test_an_outbox_of_the_first_schema_is_taken_over_and_it_starts_at_boot(machi
     machine.until("systemctl is-active vitals-gateway", "active")
     assert _schema(machine) > 1
     assert kept <= _identities(machine)
+
+
+def _is_reloaded(machine: Machine) -> None:
+    """From inside the unit's sandbox; a bad file fails the reload and not the service."""
+    file, pid = "/etc/vitals-gateway/gateway.yaml", machine.unit("MainPID")
+    machine.run(f"cp -p {file} /root/good.yaml && echo 'rom: exam-3' >>{file}")
+    machine.run("! systemctl reload vitals-gateway")
+    assert "vitals-gateway: not reloaded: all runs on as before" in machine.log()
+    assert [machine.unit(name) for name in ("ActiveState", "SubState", "MainPID")] == ["active", "running", pid]
+    machine.run(f"cp -p /root/good.yaml {file} && echo 'publish_raw: true' >>{file}")
+    machine.run("systemctl reload vitals-gateway")
+    assert "publish_raw: true" in machine.log()
+    machine.run(f"cp -p /root/good.yaml {file} && systemctl reload vitals-gateway")
+    assert [machine.unit(name) for name in ("ActiveState", "SubState", "MainPID")] == ["active", "running", pid]
 
 
 def _is_in_its_sandbox(machine: Machine) -> None:

@@ -53,7 +53,7 @@ class Radio:
         """`addresses`: the devices of the configuration, upper case."""
         self._addresses = frozenset(addresses)
         self._on_change = on_change
-        self._bluez = Bluez(self._addresses.__contains__, self._on_bluez)
+        self._bluez = Bluez(lambda address: address in self._addresses, self._on_bluez)
         self._changed = asyncio.Event()
         self._connecting = asyncio.Lock()
         self._sessions = asyncio.Semaphore(SESSIONS)
@@ -82,6 +82,16 @@ class Radio:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._bluez.run())
             tasks.create_task(self._scan_on())
+
+    async def attend(self, addresses: Collection[str]) -> None:
+        """Have these devices from now on, upper case, and no others; whoever attended one that goes has ended."""
+        before, self._addresses = self._addresses, frozenset(addresses)
+        for address in before - self._addresses:
+            self._heard_last.pop(address, None)
+            self._failures.pop(address, None)
+        if self._heard_at:  # else it is done when the first scan begins
+            for address in self._addresses - before:
+                await hang_up_what_was_left(address)
 
     @asynccontextmanager
     async def link(self, address: str) -> AsyncIterator[GattLink]:

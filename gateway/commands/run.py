@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,19 @@ def add(commands: Any) -> None:
 
 def _run(given: argparse.Namespace) -> int:
     from gateway import boot, last_good, log
+    from gateway.config import load
 
+    # Until somebody listens to it (runner.py): it would end us, and systemd take that for a stop that was asked for.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     log.configure(given.log_level)
     start = boot.choose(given.config, lambda problem: print(problem, file=sys.stderr))
     if start is None:
         return BAD_CONFIG
     from gateway import runner
 
-    return runner.run(start.settings, start.note, lambda: last_good.remember(given.config, start.loaded))
+    return runner.run(
+        start.settings,
+        partial(load, given.config),
+        in_force=start.in_force,
+        on_good=lambda loaded: last_good.remember(given.config, loaded or start.loaded),
+    )

@@ -145,6 +145,9 @@ def _config_lines(config: dict[str, Any]) -> Iterator[str]:
     if config["in_force"] == "last_good":
         yield f"config  THE LAST GOOD ONE RUNS (hash {config['hash']}): the YAML is bad, {config['problems']} problems"
         yield f"        {config['first_problem']}"
+    if config["in_force"] == "previous":
+        yield f"config  the file on disk is not what runs: {config['problems']} problems. Mend it, then reload"
+        yield f"        {config['first_problem']}"
     if config["left_out"]:
         yield f"config  left out, because the YAML is wrong about them: {', '.join(config['left_out'])}"
 

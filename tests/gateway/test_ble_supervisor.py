@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -256,3 +257,14 @@ async def test_a_clock_that_goes_on_ticking_keeps_no_session_open(disk: Disk) ->
     assert len(disk.kept) == session.records == 1
     assert attending.standing.status.counts.notices == len(link.patience) - 2, "what it says beside is counted"
     assert link.patience[1:-1] == sorted(link.patience[1:-1], reverse=True)
+
+
+async def test_who_takes_over_knows_when_a_person_has_just_paired_the_device(disk: Disk) -> None:
+    """A reload right after a pairing: what that person measured must not become a patient's."""
+    clock = Clock(probes=[lambda: True])
+    earlier, later = supervisor(disk, clock, Link([])), supervisor(disk, clock, Link([]))
+    with earlier.observed(cast(Any, None)):
+        pass
+    later.succeed(earlier)
+    since, until = later._attended.observed
+    assert since <= until <= time.monotonic()

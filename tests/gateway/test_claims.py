@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -47,6 +48,21 @@ def test_another_rooms_claim_is_told_once_and_taken_back() -> None:
     assert made.others("cuff") == ("exam-4",), "our own is none"
     made.watch.take(f"{BASE}/exam-4", b"")
     assert (made.others("cuff"), changed) == ((), ["cuff", "cuff"])
+
+
+def test_of_a_device_that_went_nothing_is_known_when_it_comes_back_and_of_one_that_stayed_all() -> None:
+    """What was retained of it meanwhile comes with the subscription; whoever took theirs back is not heard of."""
+    made = claims([])
+    cuff = next(iter(made._devices.values()))
+    assert made.watch is not None
+    made.watch.take(f"{BASE}/exam-4", b"{}")
+    made.change([replace(cuff, id="other-name")])
+    assert made.others("other-name") == ("exam-4",)
+    made.change([])
+    assert not made.states
+    assert made.others("other-name") == ()
+    made.change([cuff])
+    assert made.others("cuff") == ()
 
 
 @pytest.mark.parametrize("room", ["", "exam 4", "exam-4/more", "../exam", "x" * 65, "\x1b[31mexam", "+"])

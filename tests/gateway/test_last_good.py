@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway import boot, catalogue, config, last_good
+from gateway.in_force import InForce
 from gateway.problems import Problem
-from gateway.states import ConfigNote
 
 ROOM = """\
 include: site/site.yaml
@@ -93,7 +93,7 @@ def test_where_a_file_is_bad_the_last_good_one_is_used_whole(
     assert start.settings.limits == good.limits is not None
     assert told
     first = next(line for line in told if "warning" not in line)
-    assert start.note == ConfigNote("last_good", len(told), first)
+    assert start.in_force == InForce(start.settings.config_hash, "last_good", len(told), first)
     assert start.settings.broker.password_file == room / "pw"
     last_good.remember(room / "room.yaml", start.loaded)
     again, _ = choose()
@@ -116,7 +116,9 @@ def test_a_good_file_is_used_and_says_so(room: Path, choose: Choose) -> None:
     remembered(room)
     (room / "room.yaml").write_text(ROOM.replace("exam-3\n", "exam-4\n"))
     start, told = choose()
-    assert (told, start and start.settings.room, start and start.note) == ([], "exam-4", ConfigNote())
+    assert start is not None
+    assert (told, start.settings.room) == ([], "exam-4")
+    assert start.in_force == InForce(start.settings.config_hash)
 
 
 def test_a_file_that_is_gone_is_a_decision(room: Path, choose: Choose, caplog: pytest.LogCaptureFixture) -> None:
@@ -188,9 +190,9 @@ def test_a_password_that_cannot_be_read_makes_a_file_bad(room: Path, choose: Cho
     start, _ = choose()
     assert start is not None
     assert start.settings == good
-    assert start.note.in_force == "last_good"
-    assert start.note.first_problem is not None
-    assert "password_file" in start.note.first_problem
+    assert start.in_force.source == "last_good"
+    assert start.in_force.first_problem is not None
+    assert "password_file" in start.in_force.first_problem
     (room / "pw").unlink()  # the last good one needs it too
     assert choose()[0] is None
 

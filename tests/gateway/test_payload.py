@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from drivers.contract import Identity
 from gateway.account import Account, Books, Counts
+from gateway.in_force import InForce
 from gateway.payload import Origin, encode, topic
 from gateway.reading import (
     ClockQuality,
@@ -31,7 +32,6 @@ from gateway.reading import (
 )
 from gateway.states import (
     DETAIL_LIMIT,
-    ConfigNote,
     device_state,
     device_topic,
     event,
@@ -364,7 +364,7 @@ def test_the_gateways_state() -> None:
         state="online",
         at=AT,
         config_hash="0123456789ab",
-        config=ConfigNote("last_good", 2, "gateway.yaml:3:1: " + "x" * 400).members("0123456789ab", ["scale"]),
+        in_force=InForce("0123456789ab", "last_good", 2, "gateway.yaml:3:1: " + "x" * 400, ("scale",)),
         clock=ClockQuality.HOLDOVER,
         started_at=MINUTE_AGO,
         outbox_depth=3,

@@ -104,6 +104,23 @@ async def test_past_the_bound_new_readings_wait_in_memory_then_are_not_kept_and_
     await outbox.close()
 
 
+async def test_a_bound_that_is_raised_in_the_midst_of_work_lets_in_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "RETRY_S", 0.02)
+    kept: list[Row] = []
+    outbox = Outbox(tmp_path / "outbox.db", kept.extend, max_bytes=BOUND)
+    for _ in range(100):
+        await outbox.keep(drafts(1))
+    assert (await outbox.state()).held_back > 0
+    outbox.bound(2 * BOUND)
+    async with asyncio.timeout(20):
+        while (state := await outbox.state()).held_back:  # noqa: ASYNC110 - a thread sets no Event
+            await asyncio.sleep(0.01)
+    assert (len(kept), state.trouble, state.max_bytes) == (100, None, 2 * BOUND)
+    await outbox.close()
+
+
 async def test_near_the_bound_the_state_says_so(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db", lambda _: None, max_bytes=BOUND)
     await outbox.keep(drafts(82))

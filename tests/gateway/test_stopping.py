@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.service import _cancel, _within
+from gateway.parts import Parts, cancel, within
 
 
 async def test_a_part_that_tidies_up_twice_is_not_waited_for_beyond_its_time() -> None:
@@ -24,7 +24,7 @@ async def test_a_part_that_tidies_up_twice_is_not_waited_for_beyond_its_time() -
     task = asyncio.create_task(session())
     await begun.wait()
     async with asyncio.timeout(5):
-        assert not await _within(0.05, _cancel([task]), "late")
+        assert not await within(0.05, cancel([task]), "late")
     assert not task.done()
     tidied.set()
     await asyncio.wait([task])
@@ -42,5 +42,29 @@ async def test_a_part_that_fails_while_it_is_stopped_stops() -> None:
 
     task = asyncio.create_task(part())
     await begun.wait()
-    assert await _within(5, _cancel([task]), "late")
+    assert await within(5, cancel([task]), "late")
     assert task.done()
+
+
+async def test_a_part_that_ends_by_itself_is_told_and_one_that_was_stopped_is_not() -> None:
+    """A reload stops parts and starts them again under the same name."""
+    parts, ended = Parts(), asyncio.Event()
+    for _ in range(2):
+        parts.start("radio", asyncio.Event().wait())  # type: ignore[arg-type]  # never done
+        parts.start("clock", ended.wait())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await parts.stop("radio", "never there")
+        assert parts.names == ["clock"]
+        if not ended.is_set():
+            await parts.stop("clock")
+        assert not parts.failed.done()
+    parts.start("clock", ended.wait())  # type: ignore[arg-type]
+    ended.set()
+    assert await asyncio.wait_for(parts.failed, 20) == "clock ended by itself (NoneType): a defect in the gateway"
+
+
+async def test_a_part_that_is_cancelled_by_nobody_of_ours_is_told() -> None:
+    parts = Parts()
+    parts.start("radio", asyncio.Event().wait())  # type: ignore[arg-type]
+    parts._tasks["radio"].cancel()
+    assert "radio ended by itself" in await asyncio.wait_for(parts.failed, 20)

@@ -19,8 +19,10 @@ from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.outbox import Outbox
 from gateway.payload import Origin
+from gateway.rows import Row
 from gateway.settings import Device
 from gateway.supervisor import Supervisor
+from simulators.ports.pty import PtyPort
 
 
 class _AnswersAndAsksAtOnce:
@@ -78,3 +80,37 @@ async def test_a_reading_is_kept_though_the_request_beside_it_cannot_be_written(
     assert supervisor.standing.status.counts.samples >= 1
     assert (await outbox.state()).depth == supervisor.standing.status.counts.samples
     await outbox.close()
+
+
+async def test_what_lies_in_the_port_when_it_is_closed_is_read(tmp_path: Path) -> None:
+    """A reload or a stop comes between two bytes, as anything does."""
+    port = PtyPort(tmp_path / "scale-port")
+    model = load_model("and-standard-scale")
+    device = Device("scale", "and-standard-scale", model, model.line, port=str(port.path))
+    rows: list[Row] = []
+    outbox = Outbox(tmp_path / "outbox.db", rows.extend)
+    clock, opened = Clock(), asyncio.Event()
+    intake = Intake(device, Origin("northside", "exam-3", "0", outbox.stream), load_ranges(), clock)
+    attendant = Supervisor(
+        device,
+        str(port.path),
+        intake,
+        outbox,
+        clock,
+        demo=False,
+        on_change=lambda _device: opened.set(),
+        on_event=lambda *_: None,
+    )
+    attending = asyncio.create_task(attendant.run())
+    await asyncio.wait_for(opened.wait(), 20)
+    await asyncio.sleep(0)  # it waits for bytes now
+    frame = b"ST,+0083.700 kg\r\n"
+    assert port.write(frame * 100) == len(frame) * 100
+    attending.cancel()
+    await asyncio.wait([attending])
+    await asyncio.wait_for(outbox.close(), 20)
+    port.close()
+    counts = attendant.standing.status.counts
+    assert (counts.frames, counts.samples) == (100, 1)
+    await asyncio.sleep(0)
+    assert len(rows) == 1

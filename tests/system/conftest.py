@@ -34,8 +34,10 @@ class Gateway:
     devices: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)  # more than our own
     outbox_more: str = ""
+    broker_more: str = ""
     more: str = ""  # lines of the YAML
     room: str = "exam-3"
+    zone: str = "America/Chicago"
 
     @property
     def outbox(self) -> Path:
@@ -44,26 +46,38 @@ class Gateway:
     def add_device(self, name: str, model: str, port: Path, more: str = "") -> None:
         self.devices.append(f'{{id: {name}, model: {model}, port: "{port}"{more}}}')
 
-    async def start(self) -> None:
-        config = self.folder / "gateway.yaml"
+    @property
+    def config(self) -> Path:
+        return self.folder / "gateway.yaml"
+
+    def write(self) -> None:
+        """Write the YAML."""
         lines = [
             "site: northside",
             f"room: {self.room}",
-            "timezone: America/Chicago",
-            f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
+            f"timezone: {self.zone}",
+            f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"{self.broker_more}}}',
             f"outbox: {{path: outbox.db{self.outbox_more}}}",
             self.more,
             "devices:",
             *(f"  - {device}" for device in self.devices),
         ]
-        config.write_text("\n".join(lines) + "\n")
+        self.config.write_text("\n".join(lines) + "\n")
+
+    async def start(self) -> None:
+        self.write()
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 PROGRAM,
                 "run",
                 "--config",
-                str(config),
-                env={**os.environ, **self.environment, "RUNTIME_DIRECTORY": str(self.folder)},
+                str(self.config),
+                env={
+                    **os.environ,
+                    "RUNTIME_DIRECTORY": str(self.folder),
+                    "STATE_DIRECTORY": str(self.folder),
+                    **self.environment,
+                },
                 stderr=log,
             )
 
@@ -80,6 +94,11 @@ class Gateway:
 
     async def status(self) -> dict[str, Any]:
         return await asyncio.to_thread(control.ask, self.folder / "control.sock", "status")
+
+    async def reload(self) -> dict[str, Any]:
+        """Write the YAML and have it read again; answer what came of it."""
+        self.write()
+        return await asyncio.to_thread(control.ask, self.folder / "control.sock", "reload", 20.0)
 
     async def until(self, holds: Callable[[dict[str, Any]], bool], timeout: float = 20.0) -> dict[str, Any]:  # noqa: ASYNC109
         """Wait until the service's own status is as it should be."""

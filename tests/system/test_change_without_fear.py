@@ -40,7 +40,6 @@ def last_state(chart: Chart, leaf: str) -> dict[str, Any]:
 async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
     gateway: Any, chart: Chart, new_port: NewPort
 ) -> None:
-    gateway.environment["STATE_DIRECTORY"] = str(gateway.folder)
     port = new_port("scale")
     gateway.add_device("scale", "and-standard-scale", port.path)
     gateway.more = "include: site.yaml\nranges: limits.yaml"
@@ -93,6 +92,26 @@ async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
     assert gone.returncode == 78
     assert b"nothing is started" in said
     assert b"Traceback" not in said
+
+
+async def test_what_a_reload_took_is_the_last_good_one(gateway: Any, new_port: NewPort) -> None:
+    gateway.add_device("scale", "and-standard-scale", new_port("scale").path)
+    await gateway.start()
+    before = (await gateway.until(lambda status: status["devices"]["scale"]["reason"] == "not_heard_yet"))["gateway"]
+    yaml = gateway.folder / "gateway.yaml"
+    yaml.write_text(yaml.read_text() + "publish_raw: true\n")
+    await ask(gateway, "reload")
+    (kept,) = gateway.folder.glob("last-good-*.json")
+    async with asyncio.timeout(PATIENCE_S):
+        while before["config_hash"] in kept.read_text():  # noqa: ASYNC110 - a file sets no Event
+            await asyncio.sleep(0.01)
+    after = (await gateway.status())["gateway"]
+    assert await gateway.stop() == 0
+    gateway.devices[0] = "{"
+    await gateway.start()
+    status = await gateway.until(lambda status: "scale" in status["devices"], PATIENCE_S)
+    assert status["gateway"]["config"]["in_force"] == "last_good"
+    assert status["gateway"]["config_hash"] == after["config_hash"] != before["config_hash"]
 
 
 async def test_a_device_that_is_wrong_is_left_out_and_the_other_is_read(

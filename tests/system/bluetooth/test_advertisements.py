@@ -244,7 +244,7 @@ async def test_a_link_that_was_left_and_an_old_bond_are_found_by_its_own_address
     await exam_room.start()
     await exam_room.listening()
     await exam_room.until(lambda _: cuff.peripheral.connection is None)
-    await exam_room.service._radio.forget(CUFF)
+    await exam_room.service._attendants.radio.forget(CUFF)
     assert bluez.calls.count("Adapter1.RemoveDevice") == 1
     assert not any(device.bonded for device in bluez._adapter._devices.values())
 

@@ -123,7 +123,7 @@ async def test_what_was_held_under_an_unsynced_clock_is_told_again_with_its_time
     await exam_room.cuff.measure(128, 82, 66)
     first = await exam_room.arrives(128)
     exam_room.synced = True
-    await exam_room.service._refresh_clock()
+    await exam_room.service._chores.refresh_clock()
     await exam_room.chart.wait_for(lambda chart: len(chart.deliveries) == 2, timeout=30)
     right = exam_room.chart.readings[first["id"]]
     assert (right["revision"], right["disposition"], right["taken_at"]) == (2, "hold", None)

@@ -63,7 +63,7 @@ async def what_is_held(exam_room: Any) -> tuple[Counter[str], int, Counter[str]]
 
 async def at_rest(exam_room: Any, devices: Iterable[AndDevice]) -> None:
     async with asyncio.timeout(30):
-        while exam_room.service._radio._links or any(device.peripheral.connection for device in devices):  # noqa: ASYNC110 - two processes' worth of parts, no Event
+        while exam_room.service._attendants.radio._links or any(device.peripheral.connection for device in devices):  # noqa: ASYNC110 - two processes' worth of parts, no Event
             await asyncio.sleep(0.01)
     await exam_room.nothing_left()
     await asyncio.sleep(2 * bluetooth.LAST_WORD_S)  # what bleak does behind a link's end has no event

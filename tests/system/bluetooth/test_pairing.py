@@ -170,7 +170,7 @@ async def test_one_who_hangs_up_leaves_everything_as_it_was(exam_room: Any) -> N
             await asyncio.sleep(0.01)
     await exam_room.cuff.measure(128, 82, 66)
     await exam_room.arrives(128)
-    assert exam_room.service._supervisors["cuff"]._attended.observer is None
+    assert exam_room.service._attendants.by_id["cuff"]._attended.observer is None
 
 
 async def test_without_a_service_or_a_bluetooth_device_it_says_so(exam_room: Any) -> None:
