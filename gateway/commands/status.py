@@ -57,6 +57,8 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         if device["also_claimed_by"]:
             others = ", ".join(device["also_claimed_by"])
             yield f"        also in the configuration of: {others}. One of the two is wrong"
+        if device["test_until"]:
+            yield f"        IN TEST until {device['test_until']} (certify): nothing that it measures reaches a chart"
         if device["detail"]:
             yield f"        {device['detail']}"
 
