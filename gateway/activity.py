@@ -42,9 +42,13 @@ class Activity:
         self._until = now + for_s
 
     def pending(self, now: float, for_s: float) -> None:
-        """Take note of bytes that have had no event yet."""
+        """Take note of bytes that have had no event yet, or of which nobody has heard yet."""
         self.look(now)
-        self._pending_until, self.is_told = now + for_s, False
+        self._pending_until = now + for_s
+
+    def is_untold(self, now: float) -> bool:
+        """Whether it is in the midst of something of which no reading was told."""
+        return not self.is_at_rest(now) and (now < self._pending_until or not self.is_told)
 
     def settled(self) -> None:
         """Take note that what was pending has had its event."""
@@ -74,16 +78,13 @@ class SerialActivity(Activity):
         """Take note that its port was opened."""
         self.goes_on(now, self._silence_s)
 
-    def bytes_came(self, now: float, *, without_event: bool) -> None:
+    def bytes_came(self, now: float) -> None:
         """Take note of bytes, before their events are taken."""
-        if without_event:
-            self.pending(now, self._silence_s)
-        else:
-            self.look(now)
-            self.settled()
+        self.pending(now, self._silence_s)
 
     def take(self, event: Event, now: float) -> None:
         """Take note of an event that came of bytes, once it was judged."""
+        self.settled()
         if isinstance(event, Notice) and event.code in self._breaks:
             self.over(now)
         elif self._tells_results and (isinstance(event, Sample) or _says_nothing(event)):

@@ -115,7 +115,7 @@ class BleSupervisor:
     @property
     def is_at_rest(self) -> bool:
         """Whether a trial may begin: nobody is connected, or its records say themselves when they were taken."""
-        return self._attended.model.memory == "stamped" or self.trials.is_at_rest
+        return self._attended.model.memory in ("stamped", "kept") or self.trials.is_at_rest
 
     @property
     def is_observed(self) -> bool:

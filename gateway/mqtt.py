@@ -105,6 +105,14 @@ class Watch:
     refused: Callable[[str | None], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Topics of our own that we listen to for a while, to see that what we publish comes back; `take`: their bytes."""
+
+    topics: tuple[str, ...]
+    take: Callable[[bytes], None]
+
+
 class BrokerAway(Exception):
     """No broker answers there, or not as one: try again later. `str()` says what to look at."""
 
@@ -164,10 +172,11 @@ class Connection:
         self._properties = _publish_properties() if login.protocol == 5 else None
         self._replayed = _publish_properties(replayed=True) if login.protocol == 5 else None
         self._inbox = inbox if login.protocol == 5 else None
+        self._inbox_mid: int | None = None
+        self._echo: Echo | None = None
         self._handed_over = self._heard = self._thrown_away = 0  # messages; `_heard` is the loop's, the others paho's
-        if self._inbox is not None:
-            self._client.on_subscribe = self._on_subscribe
-            self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
 
     @classmethod
     async def open(
@@ -201,6 +210,20 @@ class Connection:
         return self._client.publish(
             message.topic, message.payload, qos=1, retain=message.retain, properties=properties
         ).mid
+
+    def listen(self, echo: Echo) -> None:
+        """Subscribe to topics of our own. A broker that does not let us read them may say so, or send nothing."""
+        self._echo = echo
+        if self._login.protocol == 5:
+            self._client.subscribe([(topic, SubscribeOptions(qos=1, retainHandling=2)) for topic in echo.topics])
+        else:
+            self._client.subscribe([(topic, 1) for topic in echo.topics])
+
+    def listen_no_more(self) -> None:
+        """Subscribe to them no longer."""
+        echo, self._echo = self._echo, None
+        if echo is not None:
+            self._client.unsubscribe(list(echo.topics))
 
     def close(self) -> None:
         """Say DISCONNECT: the broker then keeps the will to itself."""
@@ -268,12 +291,16 @@ class Connection:
             options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
             watched = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=0)
             filters = () if self._inbox.watch is None else self._inbox.watch.filters
-            client.subscribe([(self._inbox.topic, options), *((topic, watched) for topic in filters)])
+            _, self._inbox_mid = client.subscribe(
+                [(self._inbox.topic, options), *((topic, watched) for topic in filters)]
+            )
         self._tell(settle, self._connected, None)
 
     def _on_subscribe(
-        self, _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+        self, _client: Client, _data: object, mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
+        if mid != self._inbox_mid:
+            return
         refusals = [code.getName() if code.is_failure else None for code in codes]  # in the order of the topics
         if self._inbox is not None:
             self._tell(self._inbox.refused, refusals[0])
@@ -281,6 +308,10 @@ class Connection:
                 self._tell(self._inbox.watch.refused, next(filter(None, refusals[1:]), None))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        echo = self._echo
+        if echo is not None and message.topic in echo.topics:
+            self._tell(echo.take, bytes(message.payload))
+            return
         if self._inbox is not None and message.topic != self._inbox.topic:
             if self._inbox.watch is not None and len(message.payload) <= WATCHED_LIMIT:
                 self._tell(self._inbox.watch.take, message.topic, bytes(message.payload))

@@ -33,6 +33,7 @@ from gateway.mqtt import (
     BrokerAway,
     BrokerRefused,
     Connection,
+    Echo,
     Ended,
     Inbox,
     Login,
@@ -110,6 +111,7 @@ class Publisher:
         self._moving = False  # nothing more goes to this broker: the first is back
         self._return: asyncio.Future[None] | None = None
         self._pace = Pace(login.client_id)
+        self._echo: Echo | None = None
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 
@@ -135,6 +137,15 @@ class Publisher:
         self._announcements.add_event(topic, payload)
         self.state = replace(self.state, events_dropped=self._announcements.events_dropped)
         self._pump()
+
+    def listen(self, echo: Echo | None) -> None:
+        """Listen to what we publish under these topics, with each connection; to nothing with None."""
+        self._echo = echo
+        if self._connection is not None and not self._connection.ended.done():
+            if echo is None:
+                self._connection.listen_no_more()
+            else:
+                self._connection.listen(echo)
 
     # ---- connecting ----------------------------------------------------------------------------------------------
 
@@ -205,6 +216,8 @@ class Publisher:
         self._backlog.start_over()
         self._change(connected_to=str(address), trouble=None, certificates=connection.certificates)
         self._show_refused()
+        if self._echo is not None:  # before the first row: what comes back is to be heard
+            connection.listen(self._echo)
         self._pump()
         self._return = asyncio.ensure_future(self._go_back(connection, address))
         try:

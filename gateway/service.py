@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from drivers import registry
+from drivers.contract import Notice
 from gateway import states, systemd
 from gateway.account import Fate
 from gateway.catalogue import load_ranges
+from gateway.certify import Certify
 from gateway.claims import Claims
 from gateway.clock import MOVED_S, Clock
 from gateway.config import read_password, with_consent
@@ -34,7 +36,7 @@ from gateway.mqtt import Address, Inbox, Login
 from gateway.outbox import Outbox
 from gateway.payload import Origin
 from gateway.publisher import Publisher
-from gateway.reading import ClockQuality
+from gateway.reading import ClockQuality, Mode
 from gateway.requests import Requests
 from gateway.settings import Device, Settings
 from gateway.settings import Metrics as MetricsSettings
@@ -119,6 +121,17 @@ class Service:
         self._demo = demo
         self._radio = _radio(settings.devices, self._radio_changed)
         self._supervisors = {device.id: self._attendant(device, zone) for device in settings.devices}
+        self._certify = Certify(
+            origin,
+            settings.config_hash,
+            self._clock,
+            zone,
+            self._outbox,
+            self._publisher,
+            self._supervisors,
+            settings.outbox.path,
+            puback_tells=broker.protocol == 5,
+        )
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._control = Control(
             control,
@@ -127,7 +140,7 @@ class Service:
                 "trace": tracer.answer,
                 "resend": self._requests.resend,
             },
-            {"pair": self._pairing()},
+            {"pair": self._pairing(), "certify": self._certify.converse},
         )
         self._metrics = None if settings.metrics is None else _metrics(settings.metrics, self._health)
 
@@ -172,7 +185,8 @@ class Service:
             farewell = self._health.farewell("stopped", self._clock.now().utc)
             await _within(STOP_BROKER_S, self._publisher.stop(farewell, GRACE_S), "the broker did not let go")
             await _within(STOP_DEVICES_S, _cancel([sender]), "the publisher did not stop in time")
-            kept = await _within(STOP_OUTBOX_S, self._outbox.close(), "the disk did not answer in time")
+            closing = asyncio.gather(self._outbox.close(), self._certify.saved())
+            kept = await _within(STOP_OUTBOX_S, closing, "the disk did not answer in time")
         if failed is None and not kept:
             failed = "the disk did not answer: readings that it did not take are lost; check the disk"
         if failed is None and self._outbox.lost:
@@ -182,7 +196,7 @@ class Service:
 
     def _attendant(self, device: Device, zone: ZoneInfo) -> Supervisor | BleSupervisor | AdvertSupervisor:
         intake, outbox, clock = self._intakes[device.id], self._outbox, self._clock
-        on_change, on_event = self._health.device_changed, self._health.event
+        on_change, on_event = self._health.device_changed, self._on_event
         if device.address is None or self._radio is None:
             return Supervisor(
                 device,
@@ -243,6 +257,10 @@ class Service:
 
     def _on_kept(self, rows: list[Row]) -> None:
         self._publisher.offer(rows)
+
+    def _on_event(self, device: Device, notice: Notice, mode: Mode) -> None:
+        self._health.event(device, notice, mode)
+        self._certify.told(device, notice)
 
     def _on_fates(self, fates: Sequence[Fate]) -> None:
         for fate in fates:
@@ -402,7 +420,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
                 task.exception()  # seen: what failed while it was stopped is no news
 
 
-async def _within(limit_s: float, work: Awaitable[None], complaint: str) -> bool:
+async def _within(limit_s: float, work: Awaitable[object], complaint: str) -> bool:
     """Answer whether the work was done in time."""
     try:
         async with asyncio.timeout(limit_s):

@@ -123,9 +123,8 @@ class Supervisor:
         finally:
             self._listening = None
         self._bytes_heard += len(data)
-        step = driver.feed(data, at)
-        self._activity.bytes_came(at, without_event=not step.events)
-        return step, len(data)
+        self._activity.bytes_came(at)
+        return driver.feed(data, at), len(data)
 
     async def _let_the_disk_follow(self) -> None:
         while self._keeping and (self._keeping[0][0].done() or sum(n for _, n in self._keeping) >= KEEPING_LIMIT):

@@ -11,17 +11,22 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.futures import fail, settle
 from gateway.payload import utc_text
 from gateway.trials import REMEMBERED, Trial
 
 _log = logging.getLogger(__name__)
+
+SAVE_S = 5.0
 
 
 class TrialFile:
@@ -48,13 +53,32 @@ class TrialFile:
             return {}
 
     async def save(self, devices: Mapping[str, list[Trial]]) -> None:
-        """Write it through to the disk, off the loop. Raises OSError."""
+        """Write it through to the disk, off the loop; a disk that hangs keeps nobody. Raises OSError."""
         members = {
             "version": 1,
             "devices": {device: [_members(one) for one in kept] for device, kept in devices.items()},
         }
         async with self._saving:
-            await asyncio.to_thread(self._write, json.dumps(members).encode())
+            loop = asyncio.get_running_loop()
+            done: asyncio.Future[None] = loop.create_future()
+
+            def work() -> None:
+                failure = None
+                try:
+                    self._write(json.dumps(members).encode())
+                except OSError as error:
+                    failure = error
+                with suppress(RuntimeError):  # the loop has stopped meanwhile
+                    if failure is None:
+                        loop.call_soon_threadsafe(settle, done, None)
+                    else:
+                        loop.call_soon_threadsafe(fail, done, failure)
+
+            threading.Thread(target=work, name="trials", daemon=True).start()
+            finished, _ = await asyncio.wait([done], timeout=SAVE_S)
+            if not finished:
+                raise OSError("the disk does not answer")
+            done.result()
 
     def _write(self, data: bytes) -> None:
         new = self._path.with_name(f"{self._path.name}.new")

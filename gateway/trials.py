@@ -72,7 +72,7 @@ class Trials:
         self._clock = clock
         self._activity = activity
         self._on_change = on_change
-        self._hear: Callable[[Reading], None] | None = None
+        self._hear: Callable[[Reading, Verdict], None] | None = None
         self._since: float | None = None  # monotonic, as all below; None while none is open
         self._limit = self._ended_at = self._late_until = float("-inf")
         self._owed = False  # the trial ended in the midst of a measurement that was not told yet
@@ -92,9 +92,14 @@ class Trials:
             self.end()
         return self._since is not None
 
+    @property
+    def running(self) -> Trial | None:
+        """The open one, as it is to be on disk while it is open."""
+        return None if self._since is None else self._trial(self._since, self._limit, is_sure=False)
+
     @contextmanager
-    def taken(self, hear: Callable[[Reading], None]) -> Iterator[None]:
-        """Let `hear` have each reading of the device until the end, when an open trial ends, too. Raises Taken."""
+    def taken(self, hear: Callable[[Reading, Verdict], None]) -> Iterator[None]:
+        """Let `hear` have each reading, and whose it is, until the end, when an open trial ends, too. Raises Taken."""
         if self.is_taken:
             raise Taken
         self.is_taken, self._hear = True, hear
@@ -128,7 +133,7 @@ class Trials:
         self.past.append(self._trial(self._since, now, is_sure=True))
         late_s = LATE_PRESSURE_S if self._is_pressure and not self._is_told else LATE_S
         self._since, self._ended_at, self._late_until = None, now, now + late_s
-        self._owed = not self._activity.is_at_rest(now) and not self._activity.is_told
+        self._owed = self._activity.is_untold(now)
         self._on_change(None)
 
     def mode(self, mode: Mode) -> Mode:
@@ -144,7 +149,7 @@ class Trials:
         elif verdict is Verdict.EITHERS:
             reading = hold(reading, TEST_OVERLAP)
         if self._hear is not None:
-            self._hear(reading)
+            self._hear(reading, verdict)
         return reading
 
     # ---- whose it is ---------------------------------------------------------------------------------------------
