@@ -15,7 +15,6 @@ A patient's measurement must never go to a test topic alone, a test's never to t
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -83,12 +82,12 @@ class Trials:
     @property
     def is_at_rest(self) -> bool:
         """Whether one could be opened now."""
-        return self._activity.is_at_rest(time.monotonic())
+        return self._activity.is_at_rest(self._now)
 
     @property
     def is_open(self) -> bool:
         """Whether what is measured now is a test's."""
-        if self._since is not None and time.monotonic() >= self._limit:
+        if self._since is not None and self._now >= self._limit:
             self.end()
         return self._since is not None
 
@@ -116,7 +115,7 @@ class Trials:
 
     def open(self, for_s: float) -> datetime:
         """Open one; answer until when, in UTC. To be called at rest, in the step of the loop that found it so."""
-        now, for_s = time.monotonic(), min(for_s, LONGEST_S)
+        now, for_s = self._now, min(for_s, LONGEST_S)
         self._since, self._limit, self._owed, self._is_told = now, now + for_s, False, False
         self._timer = asyncio.get_running_loop().call_later(for_s, self.end)
         until = self._clock.now().utc + timedelta(seconds=for_s)
@@ -129,7 +128,7 @@ class Trials:
             return
         if self._timer is not None:
             self._timer.cancel()
-        now = min(time.monotonic(), self._limit)
+        now = min(self._now, self._limit)
         self.past.append(self._trial(self._since, now, is_sure=True))
         late_s = LATE_PRESSURE_S if self._is_pressure and not self._is_told else LATE_S
         self._since, self._ended_at, self._late_until = None, now, now + late_s
@@ -151,6 +150,10 @@ class Trials:
         if self._hear is not None:
             self._hear(reading, verdict)
         return reading
+
+    @property
+    def _now(self) -> float:
+        return self._clock.now().monotonic
 
     # ---- whose it is ---------------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,8 +20,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "certify",
         help="measure once with each device of the room, see it arrive, and sign off",
-        description="After a change: measure once with each device, see it kept and acknowledged by the broker, and sign"
-        " off in a report. Meanwhile, for at most five minutes a device, nothing that it measures reaches the chart.",
+        description="After a change: measure once with each device, see it kept and acknowledged by the broker, and"
+        " sign off in a report. Meanwhile, for at most five minutes a device, nothing that it measures reaches the"
+        " chart.",
     )
     command.add_argument(
         "--device", action="append", metavar="ID", help="only this one; may stand there several times (all of the YAML)"
@@ -112,7 +113,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Answer the report as text."""
     gateway = report["gateway"]
     yield f"{gateway['id']}: {'PASSED' if report['passed'] else 'NOT PASSED'}"
-    yield f"from {report['from']} to {report['to']}, by {report['run_by']}{'' if report['attended'] else ', unattended'}"
+    how = "" if report["attended"] else ", unattended"
+    yield f"from {report['from']} to {report['to']}, by {report['run_by']}{how}"
     yield f"gateway {gateway['version']}, configuration {gateway['config_hash']}, stream {gateway['stream']}"
     yield f"clock {gateway['clock']}, broker {gateway['broker'] or 'away'}"
     for device in report["devices"]:
@@ -124,7 +126,8 @@ def _device(device: Mapping[str, Any]) -> Iterator[str]:
     yield f"{device['id']}  {device['result'].upper()}{': ' + device['text'] if device['result'] != 'passed' else ''}"
     if device["do"]:
         yield f"  do            {device['do']}"
-    yield f"  model         {device['model']} ({device['maker']}), {device['link']} {device['port'] or device['hardware']}"
+    where = device["port"] or device["hardware"]
+    yield f"  model         {device['model']} ({device['maker']}), {device['link']} {where}"
     told = {name: device[name] for name in ("serial", "firmware", "battery") if device[name] is not None}
     if told:
         yield f"  it says       {', '.join(f'{name} {said}' for name, said in told.items())}"
@@ -158,12 +161,13 @@ _DISPLAYS = {
 }
 
 
-def _answer(ask: Callable[[str], str], prompt: str) -> bool:
+def _answer(ask: Callable[[str], str], prompt: str) -> bool | None:
+    """Answer yes or no; None if nobody answers any more."""
     while True:
         try:
             said = ask(prompt).strip().lower()
         except EOFError:
-            return False  # nobody answers any more
+            return None
         if said in ("y", "yes", "n", "no"):
             return said.startswith("y")
 
@@ -171,8 +175,8 @@ def _answer(ask: Callable[[str], str], prompt: str) -> bool:
 def _user() -> str:
     """Answer who runs it: the Unix user, and who became that user by sudo."""
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         user = str(os.getuid())
     behind = os.environ.get("SUDO_USER")
     return f"{user} (sudo by {behind})" if behind else user

@@ -6,9 +6,12 @@ import asyncio
 import os
 import random
 import signal
+import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ class Gateway:
     devices: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)  # more than our own
     outbox_more: str = ""
+    broker_more: str = ""
     more: str = ""  # lines of the YAML
     room: str = "exam-3"
 
@@ -50,7 +54,7 @@ class Gateway:
             "site: northside",
             f"room: {self.room}",
             "timezone: America/Chicago",
-            f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"}}',
+            f'broker: {{url: "mqtt://127.0.0.1:{self.broker_port}"{self.broker_more}}}',
             f"outbox: {{path: outbox.db{self.outbox_more}}}",
             self.more,
             "devices:",
@@ -168,3 +172,26 @@ async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
 @pytest.fixture
 def chance() -> random.Random:
     return random.Random(20261123)
+
+
+class Hands:
+    """What the machine's clock shows, from one moment to the next."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.set(timedelta(0), synced=True)
+
+    def set(self, off: timedelta, *, synced: bool) -> None:
+        with self._file.open("r+b" if self._file.exists() else "w+b") as file:  # the same file: it is mapped
+            file.write(struct.pack("=qq", off // timedelta(microseconds=1) * 1000, synced))
+
+
+@pytest.fixture
+def hands(tmp_path: Path, gateway: Gateway) -> Hands:
+    """The clock of the machine on which `gateway` runs."""
+    shim = tmp_path / "clock_shim.so"
+    source = Path(__file__).with_name("clock_shim.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, source, "-ldl"], check=True)
+    made = Hands(tmp_path / "hands")
+    gateway.environment = {"LD_PRELOAD": str(shim), "CLOCK_SHIM": str(tmp_path / "hands"), "BOOT_ID": "0" * 32}
+    return made
