@@ -33,7 +33,7 @@ from gateway.walk import Asked, Attendant, NotSaved, Walk
 
 _log = logging.getLogger(__name__)
 
-LEAST_S = 10.0
+LEAST_S = 5.0
 REST_LOOK_S = 0.1
 _WITH_STAMPS = frozenset({"stamped", "kept"})
 

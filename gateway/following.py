@@ -19,9 +19,9 @@ from gateway.reading import Reading
 from gateway.store import DatabaseError
 
 POLL_S = 0.1
-AWAY_S = 20.0  # a broker that is not there after so long is a finding
+AWAY_S = 10.0  # a broker that is not there after so long is a finding
 ASKED_AGAIN_S = 35.0  # a topic that was refused before is offered again by then (refusals.py)
-ECHO_S = 5.0
+ECHO_S = 3.0
 ECHOES = 64
 
 

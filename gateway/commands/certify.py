@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         "--unattended", action="store_true", help="ask nothing: wait for the next reading of all, side by side"
     )
     command.add_argument(
-        "--within", type=float, default=300.0, metavar="SECONDS", help="for each device, 10 to 300 (%(default).0f)"
+        "--within", type=float, default=300.0, metavar="SECONDS", help="for each device, 5 to 300 (%(default).0f)"
     )
     command.add_argument("--values", action="store_true", help="write what was measured into the report, too")
     command.set_defaults(act=_certify)
@@ -45,8 +45,8 @@ def _certify(given: argparse.Namespace) -> int:
     if not given.unattended and not sys.stdin.isatty():
         print("vitals-gateway certify: nobody can answer here: use a terminal, or --unattended", file=sys.stderr)
         return USAGE
-    if not 10 <= given.within <= 300:
-        print("vitals-gateway certify: --within takes 10 to 300 seconds", file=sys.stderr)
+    if not 5 <= given.within <= 300:
+        print("vitals-gateway certify: --within takes 5 to 300 seconds", file=sys.stderr)
         return USAGE
     question = {
         "command": "certify",

@@ -249,12 +249,12 @@ async def test_who_never_speaks_has_failed_and_is_told_what_to_do(
 ) -> None:
     gateway.add_device("gone", "and-standard-scale", gateway.folder / "no-port")
     await gateway.start()
-    client = await run("--within", "10")
+    client = await run("--within", "5")
     status, text = await client.ends()
     assert status == 1
-    assert "scale  FAILED: no reading came within 10 s: not_heard_yet" in text
+    assert "scale  FAILED: no reading came within 5 s: not_heard_yet" in text
     assert "step on it" in text
-    assert "gone  FAILED: no reading came within 10 s: port_absent" in text
+    assert "gone  FAILED: no reading came within 5 s: port_absent" in text
     assert "plug the adapter in" in text
     assert await gateway.stop() == 0
 
