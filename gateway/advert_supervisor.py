@@ -121,7 +121,8 @@ class AdvertSupervisor:
         for service, data in sighting.service_data.items():
             if service not in self._codecs:
                 continue
-            heard = self._broadcasts.take(self._codecs[service](data), sighting.at)
+            said = self._codecs[service](data)
+            heard = self._broadcasts.take(said, sighting.at)
             self._activity.look(sighting.at)
             if isinstance(heard.event, Sample):
                 sample = replace(heard.event, at=sighting.at, characteristic=service)
@@ -130,16 +131,15 @@ class AdvertSupervisor:
                 self.standing.notice(heard.event, self.trials.mode(mode))
             else:
                 self.standing.rejected(heard.event)
-            self._note_activity(heard.event, sighting.at)
+            self._note_activity(said, sighting.at, is_told=isinstance(heard.event, Sample))
 
-    def _note_activity(self, event: Event, at: float) -> None:
-        if (isinstance(event, Notice) and event.code == "zero") or (
-            isinstance(event, Sample) and "removed" in event.flags
-        ):
+    def _note_activity(self, said: Event, at: float, *, is_told: bool) -> None:
+        is_empty = isinstance(said, Notice) and said.code == "zero"
+        if is_empty or (isinstance(said, Sample) and "removed" in said.flags):
             self._activity.over(at)
             return
         self._activity.goes_on(at, self._live_window_s)
-        if isinstance(event, Sample):
+        if is_told:
             self._activity.told()
 
     def _keep(self, sample: Sample, mode: Mode, at: float, *, is_live: bool) -> None:
