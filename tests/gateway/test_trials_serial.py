@@ -71,6 +71,10 @@ class Scale:
         """Whether a trial could begin now."""
         return self.supervisor.is_at_rest
 
+    def is_in_test(self) -> bool:
+        """Whether its state says so."""
+        return self.supervisor.standing.status.test_until is not None
+
     @property
     def activity_is_at_rest(self) -> bool:
         return self.supervisor.trials.is_at_rest
@@ -121,13 +125,13 @@ async def test_what_begins_in_a_trial_is_a_tests_and_then_it_is_the_patients_aga
     scale.says(ZERO)
     await scale.until(scale.is_free)
     scale.supervisor.trials.open(60)
-    assert scale.supervisor.standing.status.test_until is not None
+    assert scale.is_in_test()
     scale.says(stable(20.0), ZERO)
     assert await scale.has(20.0) == ("test", "usable")
     scale.says(unstable(30.0))
     await scale.heard(4)
     scale.supervisor.trials.end()
-    assert scale.supervisor.standing.status.test_until is None
+    assert not scale.is_in_test()
     scale.says(stable(40.0))
     assert await scale.has(40.0) == ("test", "usable"), "it began in the trial"
     scale.says(stable(50.0))

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.commands.certify import certify, lines
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.ble.and_ut_201ble import AndUt201ble
 from simulators.ble.clock import DeviceClock
@@ -356,3 +357,156 @@ async def test_a_broker_that_is_away_is_told_and_the_reading_waits(
     await broker.start()
     await gateway.until(lambda status: status["broker"]["connected_to"] is not None)
     assert await gateway.stop() == 0
+
+
+class Person:
+    """Sits at a terminal: reads what is said, and answers each question with the next of `answers`."""
+
+    def __init__(self, gateway: Any, *answers: str) -> None:
+        self._path = gateway.folder / "control.sock"
+        self._answers = list(answers)
+        self.read: list[str] = []
+        self._heard = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def say(self, line: str) -> None:
+        self.read.append(line)
+        self._loop.call_soon_threadsafe(self._heard.set)
+
+    def ask(self, prompt: str) -> str:
+        self.say(prompt)
+        if not self._answers:
+            raise EOFError
+        return self._answers.pop(0)
+
+    def goes_through(self, **question: Any) -> asyncio.Task[dict[str, Any]]:
+        asked = {"command": "certify", "within_s": 30, **question}
+        return asyncio.create_task(asyncio.to_thread(certify, self._path, asked, say=self.say, ask=self.ask))
+
+    async def reads(self, words: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(words in line for line in self.read):
+                self._heard.clear()
+                await self._heard.wait()
+
+
+@pytest.mark.parametrize(
+    ("answers", "result", "display"),
+    [
+        (("y", "what?", "y"), "passed", "agrees"),
+        (("y", "n"), "failed", "differs"),
+        (("y",), "failed", "not_asked"),
+    ],
+)
+async def test_a_person_compares_what_the_device_shows(
+    gateway: Any, chart: Chart, scale: Scale, answers: tuple[str, ...], result: str, display: str
+) -> None:
+    await gateway.start()
+    await gateway.device("scale", "unknown", "not_heard_yet")
+    person = Person(gateway, *answers)
+    going = person.goes_through(values=True)
+    await person.reads("Is no patient on it")
+    await person.reads("nothing that scale measures reaches the chart")
+    await scale.weigh(83.7)
+    report = await asyncio.wait_for(going, PATIENCE_S)
+    assert "    body weight 83.700 kg" in person.read
+    (device,) = report["devices"]
+    assert (device["result"], device["display"]) == (result, display)
+    assert device["values"] == ["body weight 83.700 kg"]
+    assert report["passed"] is (result == "passed")
+    assert ("do not use it" in "\n".join(lines(report))) is (display == "differs")
+    await in_test(gateway, "scale", now=False)
+    assert await gateway.stop() == 0
+    log = (gateway.folder / "gateway.log").read_text()
+    assert "83.7" not in log
+    assert "values were asked for" in log
+
+
+async def test_who_is_skipped_is_not_signed_off_and_was_never_in_test(gateway: Any, chart: Chart, scale: Scale) -> None:
+    await gateway.start()
+    await gateway.device("scale", "unknown", "not_heard_yet")
+    report = await asyncio.wait_for(Person(gateway, "n").goes_through(), PATIENCE_S)
+    assert [device["result"] for device in report["devices"]] == ["skipped"]
+    assert not report["passed"]
+    assert "in test" not in (gateway.folder / "gateway.log").read_text()
+    assert await gateway.stop() == 0
+
+
+async def test_what_a_cuff_measured_in_a_test_that_was_killed_is_held_after_the_restart(
+    gateway: Any, chart: Chart, room: Room, hands: Any, run: Run
+) -> None:
+    """Nobody noted when it ended: whose it is, a person must say."""
+    async with whole_room(gateway, room) as (cuff, _, _):
+        await gateway.start()
+        await gateway.device("cuff", "unknown", "not_heard_yet")
+        client = await run("--device", "cuff")
+        await client.says("Until ")
+        await gateway.kill()
+        assert (await client.ends())[0] == 1
+        await cuff.measure(128, 82, 66)
+        await cuff.peripheral.stop_advertising()
+        await gateway.start()
+        await gateway.device("cuff", "unknown", "not_heard_yet")
+        await cuff.advertise()
+        await chart.wait_for(lambda chart: bool(chart.deliveries), timeout=PATIENCE_S)
+        (delivery,) = chart.deliveries
+        assert delivery.payload is not None
+        assert delivery.payload["reasons"] == ["test_overlap"]
+        assert delivery.topic == f"{B}/test/quarantine", "quarantine, of a cuff that is not simulated"
+        await in_test(gateway, "cuff", now=False)
+        assert await gateway.stop() == 0
+
+
+async def test_a_disk_that_takes_no_note_lets_no_test_begin(
+    gateway: Any, chart: Chart, room: Room, hands: Any, run: Run
+) -> None:
+    (gateway.folder / "outbox.db.trials.new").mkdir()
+    async with whole_room(gateway, room):
+        await gateway.start()
+        await gateway.device("cuff", "unknown", "not_heard_yet")
+        status, text = await (await run("--device", "cuff")).ends()
+        assert status == 1
+        assert "cuff  FAILED: that a test begins cannot be written to the disk" in text
+        assert "in test" not in (gateway.folder / "gateway.log").read_text()
+        assert await gateway.stop() == 0
+
+
+async def test_who_pairs_a_device_and_who_certifies_it_keep_each_other_out(
+    gateway: Any, chart: Chart, room: Room, hands: Any, run: Run
+) -> None:
+    async with whole_room(gateway, room):
+        await gateway.start()
+        await gateway.device("cuff", "unknown", "not_heard_yet")
+        client = await run("--device", "cuff")
+        await client.says("Until ")
+
+        async def pair(until: Callable[[dict[str, Any]], bool]) -> tuple[dict[str, Any], asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_unix_connection(gateway.folder / "control.sock")
+            writer.write(json.dumps({"command": "pair", "address": CUFF}).encode() + b"\n")
+            async with asyncio.timeout(PATIENCE_S):
+                while not until(line := json.loads(await reader.readline())):
+                    pass
+            return line, writer
+
+        line, writer = await pair(lambda _line: True)
+        assert "somebody certifies this device now" in line["error"]
+        writer.close()
+        client.process.kill()
+        await in_test(gateway, "cuff", now=False)
+        _, writer = await pair(lambda line: line.get("step") == "waiting")
+        status, text = await (await run("--device", "cuff")).ends()
+        assert status == 1
+        assert "somebody pairs it now" in text
+        writer.close()
+        assert await gateway.stop() == 0
+
+
+async def test_without_a_terminal_it_asks_for_unattended(gateway: Any) -> None:
+    program = Path(sys.executable).with_name("vitals-gateway")
+    for arguments, words in (((), "or --unattended"), (("--unattended", "--within", "301"), "5 to 300")):
+        process = await asyncio.create_subprocess_exec(
+            program, "certify", *arguments, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await process.communicate()
+        assert process.returncode == 64
+        assert words in said.decode()
