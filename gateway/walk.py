@@ -155,7 +155,7 @@ class Walk:
             if await following.seen(row):
                 finding.proof = "seen"
             else:
-                words = "it did not come back from the broker, which shows only that nobody here may read it"
+                words = "that it comes back was not seen: this gateway may not read its test topics. The access rule"
                 finding.remarks.append(f"{words}: {following.right_to_read}")
             await self._tell("arrived", _ARRIVED[finding.proof == "seen"])
         if is_held:

@@ -137,9 +137,13 @@ def _device(device: Mapping[str, Any]) -> Iterator[str]:
         yield f"  reading       {reading['id']}, sequence {reading['sequence']}, {reading['topic']}"
         held = f"hold: {', '.join(reading['reasons'])}" if reading["reasons"] else reading["disposition"]
         yield f"                {reading['mode']}, {held}, clock {reading['time_quality']}"
-        for name in ("captured", "committed", "sent", "acknowledged"):
-            broker = f"  {reading['broker']}: {reading['broker_said']}" if name == "acknowledged" else ""
-            yield f"  {name:<13} {reading[f'{name}_at'] or 'not'}{broker if reading[f'{name}_at'] else ''}"
+        for name in ("captured", "committed"):
+            yield f"  {name:<13} {reading[f'{name}_at'] or 'not'}"
+        unknown = "at a time that nobody knows: the clock was not synchronized"
+        if reading["broker"] is not None:
+            yield f"  sent          {reading['sent_at'] or unknown}  to {reading['broker']}"
+        if device["proof"] in ("acknowledged", "seen"):
+            yield f"  acknowledged  {reading['acknowledged_at'] or unknown}  {reading['broker_said']}"
     yield f"  display       {_DISPLAYS[device['display']]}"
     for value in device.get("values", ()):
         yield f"  value         {value}"
