@@ -66,10 +66,18 @@ class Following:
             await asyncio.sleep(POLL_S)
         return row
 
-    async def acknowledged(self, finding: Finding, row: Kept) -> bool:
-        """Wait for the broker's word; answer whether it has it. `finding` is told why not."""
-        loop, state = asyncio.get_running_loop(), self._publisher.state
-        since, refused_before = loop.time(), row.topic in state.blocked
+    @property
+    def refused(self) -> frozenset[str]:
+        """The topics that the broker refuses now."""
+        return frozenset(self._publisher.state.blocked)
+
+    async def acknowledged(self, finding: Finding, row: Kept, refused_before: frozenset[str]) -> bool:
+        """Wait for the broker's word; answer whether it has it. `finding` is told why not.
+
+        `refused_before`: the topics that were refused before it came. Of these it may be another row's refusal.
+        """
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         while True:
             state = self._publisher.state
             found = await self.row(finding.reading) if finding.reading is not None else None
@@ -85,7 +93,7 @@ class Following:
                 finding.ended("failed", "broker_away", words, state.trouble or "is the broker there?")
                 return False
             refused = state.blocked.get(row.topic)
-            if refused is not None and (not refused_before or waited_s > ASKED_AGAIN_S):
+            if refused is not None and (row.topic not in refused_before or waited_s > ASKED_AGAIN_S):
                 finding.ended("failed", refused, f"the broker refuses {row.topic} ({refused})", self._right(refused))
                 return False
             await asyncio.sleep(POLL_S)

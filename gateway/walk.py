@@ -68,7 +68,7 @@ class Walk:
         self._within_s = within_s
         self._attended = attended
         self._device = attendant.standing.device
-        self._heard: asyncio.Queue[tuple[Reading, Verdict]] = asyncio.Queue()
+        self._heard: asyncio.Queue[tuple[Reading, Verdict, frozenset[str]]] = asyncio.Queue()
         self._finding = Finding(self._device)
         self._is_open = False
 
@@ -77,13 +77,16 @@ class Walk:
         if getattr(self._attendant, "is_observed", False):
             return self._finding.ended("failed", "busy", "somebody pairs it now", "wait until that is done")
         try:
-            with self._attendant.trials.taken(lambda reading, verdict: self._heard.put_nowait((reading, verdict))):
+            with self._attendant.trials.taken(self._hear):
                 finding = await self._go()
         except Taken:
             return self._finding.ended("failed", "busy", "somebody else certifies it now", "wait until that is done")
         words = f"{finding.text}. {finding.do}".rstrip(". ") if finding.result != "passed" else finding.text
         await self._tell("ended", words, result=finding.result)
         return finding
+
+    def _hear(self, reading: Reading, verdict: Verdict) -> None:
+        self._heard.put_nowait((reading, verdict, self._following.refused))
 
     async def _go(self) -> Finding:
         model = self._device.model
@@ -116,9 +119,9 @@ class Walk:
         words = f"Until {until} nothing that {self._device.id} measures reaches the chart. Take a reading now"
         await self._tell("open", words, until=until)
         while True:
-            reading, verdict = await self._heard.get()
+            reading, verdict, refused = await self._heard.get()
             if not await self._is_another_needed(reading, verdict):
-                return await self._follow(reading)
+                return await self._follow(reading, refused)
 
     async def _is_another_needed(self, reading: Reading, verdict: Verdict) -> bool:
         """Whether this reading proves nothing, for a reason that the next one may not have."""
@@ -138,7 +141,7 @@ class Walk:
         await self._tell("passed_over", f"{why}. Take another")
         return True
 
-    async def _follow(self, reading: Reading) -> Finding:
+    async def _follow(self, reading: Reading, refused_before: frozenset[str]) -> Finding:
         finding, following = self._finding, self._following
         finding.reading, finding.proof = reading, "captured"
         finding.ended("failed", "not_committed", "it was read and is not on disk", _DISK)
@@ -148,7 +151,7 @@ class Walk:
         await self._tell("committed", f"Read and kept, as sequence {row.sequence}", id=str(reading.id))
         is_held = reading.disposition is Disposition.HOLD
         reasons = ", ".join(reading.reasons)
-        has_it = await following.acknowledged(finding, row)
+        has_it = await following.acknowledged(finding, row, refused_before)
         if has_it:
             finding.proof = "acknowledged"
             row = finding.kept or row
