@@ -93,7 +93,7 @@ class Walk:
         if self._attended:
             words = (
                 f"Next: {self._device.id} ({model.maker} {model.model}). For at most {self._within_s / 60:.0f} minutes"
-                " nothing that it measures will reach the chart. Is no patient on it, and on no cuff of it?"
+                " nothing that it measures will reach the chart. No patient may be on it, or have its cuff on"
             )
             said = await self._dialog.ask(ask="ready", device=self._device.id, text=words)
             if said.get("ready") is not True:
@@ -110,7 +110,7 @@ class Walk:
         deadline = asyncio.get_running_loop().time() + self._within_s
         if not self._attendant.is_at_rest:
             status = self._attendant.standing.status
-            words = "It is in use: nobody may be on it. The test begins when it has been at rest"
+            words = "It is in use, or was a moment ago. Nobody may be on it: the test begins when it has been at rest"
             if status.state == "offline":
                 words = f"It is offline ({status.reason}): {advice(status.reason, status.detail)}"
             await self._tell("waiting", words)

@@ -91,7 +91,7 @@ def certify(
 
     def reply(line: Mapping[str, Any]) -> dict[str, object] | None:
         if line.get("ask") == "ready":
-            return {"ready": _answer(ask, f"\n{line['text']} [y: begin, n: skip it] ")}
+            return {"ready": _answer(ask, f"\n{line['text']}. Begin? [y, or n to skip it] ")}
         if line.get("ask") == "shown":
             for shown in line["values"]:
                 say(f"    {printable(shown)}")

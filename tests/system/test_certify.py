@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.cli import main
+from gateway.cli import _parser
 from gateway.commands.certify import certify, lines
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.ble.and_ut_201ble import AndUt201ble
@@ -398,7 +398,7 @@ async def test_a_person_compares_what_the_device_shows(
     await gateway.device("scale", "unknown", "not_heard_yet")
     person = Person(gateway, *answers)
     going = person.goes_through(values=True)
-    await person.reads("Is no patient on it")
+    await person.reads("No patient may be on it")
     await person.reads("nothing that scale measures reaches the chart")
     await scale.weigh(83.7)
     report = await asyncio.wait_for(going, PATIENCE_S)
@@ -501,5 +501,6 @@ def test_without_a_terminal_it_asks_for_unattended(
     arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    assert main(["certify", *arguments]) == 64
+    given = _parser().parse_args(["certify", *arguments])
+    assert given.act(given) == 64
     assert words in capsys.readouterr().err
