@@ -17,17 +17,19 @@ from dataclasses import replace
 
 from drivers import registry
 from drivers.broadcasts import Broadcasts
-from drivers.contract import CharacteristicCodec, Notice, Sample
+from drivers.contract import CharacteristicCodec, Event, Notice, Sample
 from drivers.links.bluetooth import Sighting
 from drivers.links.bluez import radio_is_real
 from drivers.links.radio import Radio
 from gateway import settings
+from gateway.activity import Activity
 from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.normalize import UnknownUnit
 from gateway.outbox import Outbox
 from gateway.reading import Mode
 from gateway.standing import OnChange, OnEvent, Standing
+from gateway.trials import Trials
 
 SILENT_S = 60.0  # then it is shown as not heard; a scale says its last weight on for some twenty seconds
 RETRY_S = 10.0  # after a defect of ours
@@ -54,6 +56,10 @@ class AdvertSupervisor:
     ) -> None:
         self.standing = Standing(device, clock, on_change, on_event)
         self.address = address
+        self._activity = Activity()
+        self.trials = Trials(
+            clock, self._activity, self.standing.in_test, is_pressure=device.model.kind == "blood_pressure"
+        )
         self._intake = intake
         self._outbox = outbox
         self._radio = radio
@@ -61,9 +67,15 @@ class AdvertSupervisor:
         self._codecs: Mapping[str, CharacteristicCodec] = registry.advertisements(
             device.model.driver, device.model.quirks
         )
-        self._broadcasts = Broadcasts(device.model.live_window_s)
+        self._live_window_s = device.model.live_window_s
+        self._broadcasts = Broadcasts(self._live_window_s)
         self._waiting: deque[Sighting] = deque(maxlen=WAITING_LIMIT)
         self._heard = asyncio.Event()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that was heard was taken, and nobody is being weighed."""
+        return not self._waiting and self.trials.is_at_rest
 
     async def run(self) -> None:
         """Attend the device until cancelled."""
@@ -115,14 +127,26 @@ class AdvertSupervisor:
         for service, data in sighting.service_data.items():
             if service not in self._codecs:
                 continue
-            heard = self._broadcasts.take(self._codecs[service](data), sighting.at)
+            said = self._codecs[service](data)
+            heard = self._broadcasts.take(said, sighting.at)
+            self._activity.look(sighting.at)
             if isinstance(heard.event, Sample):
                 sample = replace(heard.event, at=sighting.at, characteristic=service)
                 self._keep(sample, mode, sighting.at, is_live=heard.is_live)
             elif isinstance(heard.event, Notice):
-                self.standing.notice(heard.event, mode)
+                self.standing.notice(heard.event, self.trials.mode(mode))
             else:
                 self.standing.rejected(heard.event)
+            self._note_activity(said, sighting.at, is_told=isinstance(heard.event, Sample))
+
+    def _note_activity(self, said: Event, at: float, *, is_told: bool) -> None:
+        is_empty = isinstance(said, Notice) and said.code == "zero"
+        if is_empty or (isinstance(said, Sample) and "removed" in said.flags):
+            self._activity.over(at)
+            return
+        self._activity.goes_on(at, self._live_window_s)
+        if is_told:
+            self._activity.told()
 
     def _keep(self, sample: Sample, mode: Mode, at: float, *, is_live: bool) -> None:
         try:
@@ -130,5 +154,6 @@ class AdvertSupervisor:
         except UnknownUnit as error:
             self.standing.unknown_unit(error)
             return
-        self._outbox.keep([self._intake.draft(taken.reading, taken.record, sample.characteristic)])
+        reading = self.trials.settle(taken.reading, at, self._intake.hold)
+        self._outbox.keep([self._intake.draft(reading, taken.record, sample.characteristic)])
         self.standing.samples(1)

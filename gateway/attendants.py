@@ -76,7 +76,7 @@ class Roster:
 
 
 class Attendants:
-    """The room's devices, attended. `standings` is always of now; `gone`: the accounts of those that were removed."""
+    """The room's devices, attended. `standings`, `by_id` are always of now; `gone`: accounts of the removed ones."""
 
     def __init__(
         self, parts: Parts, outbox: Outbox, clock: Clock, on_change: OnChange, on_event: OnEvent, *, demo: bool
@@ -122,11 +122,15 @@ class Attendants:
                     except (ValueError, KeyError, TypeError, ArithmeticError):
                         _log.warning("%s: a kept reading cannot be read again: repeats of it will not be found", id_)
 
-    def is_paired_now(self, roster: Roster) -> str | None:
-        """Answer who of those that would be stopped is being paired: what is measured there must stay a test."""
+    def busy_with(self, roster: Roster) -> str | None:
+        """Answer who of those that would be stopped is paired or certified now: what is measured there is a test."""
         address = None if self._pairing is None else self._pairing.busy_with
-        stopped = (*roster.removed, *roster.restarted)
-        return next((id_ for id_ in stopped if address is not None and self._devices[id_].address == address), None)
+        for id_ in (*roster.removed, *roster.restarted):
+            if address is not None and self._devices[id_].address == address:
+                return f"{id_} is being paired"
+            if self.by_id[id_].trials.is_taken:
+                return f"{id_} is being certified"
+        return None
 
     # ---- the exchange --------------------------------------------------------------------------------------------
 
@@ -152,8 +156,11 @@ class Attendants:
         self._intakes = {id_: roster.intakes.get(id_) or self._intakes[id_] for id_ in roster.devices}
         for id_, device in roster.devices.items():
             self._intakes[id_].change(device, house.origin, house.ranges, house.zone)
-        before = self.by_id
-        self.by_id = {id_: roster.new.get(id_) or before[id_] for id_ in roster.devices}
+        before = dict(self.by_id)
+        for id_ in roster.restarted:
+            roster.new[id_].trials.succeed(before[id_].trials)
+        self.by_id.clear()
+        self.by_id.update({id_: roster.new.get(id_) or before[id_] for id_ in roster.devices})
         self.standings.clear()
         self.standings.update({id_: attendant.standing for id_, attendant in self.by_id.items()})
         self._share(roster.radio, before)

@@ -11,6 +11,7 @@ Laws:
 6. What is measured while a person observes the device (pairs it), or right after, is a test, whenever it arrives: it
    must not reach a patient's chart. So is what arrives meanwhile as one of now. What is held or stored is left as it
    is: it may be a patient's.
+7. Whose a reading is while somebody certifies the device: trials.py.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from drivers.errors import DeviceRefused, LinkError, LinkFault
 from drivers.links.bluetooth import GattLink, Value
 from drivers.models import DeviceModel
 from drivers.spot_check import SpotChecks
+from gateway.activity import Activity
 from gateway.clock_frames import ClockFrames
 from gateway.fence import Evidence
 from gateway.intake import Intake
@@ -49,6 +51,7 @@ from gateway.normalize import UnknownUnit
 from gateway.outbox import Outbox
 from gateway.reading import Disposition, Mode, Reading
 from gateway.standing import Standing
+from gateway.trials import Trials
 
 SAME_PERSON_S = (
     10.0  # from a pairing to a patient's measurement it takes longer (ours); a stream tells two fingers apart
@@ -95,6 +98,8 @@ class Attended:
     outbox: Outbox
     frames: ClockFrames
     local_time: LocalTime
+    trials: Trials
+    activity: Activity
     observer: Observer | None = None
     observed: tuple[float, float] = (math.inf, -math.inf)
 
@@ -215,7 +220,7 @@ class BleSession:
         else:
             if found.code == CLOCK_NOT_SET:
                 await frames.not_set()
-            standing.notice(found, self._mode)
+            standing.notice(found, self._of.trials.mode(self._mode))
 
     def _step(self, step: str) -> None:
         if self._of.observer is not None:
@@ -261,7 +266,7 @@ class BleSession:
 
     def _take_beside(self, event: Event) -> None:
         if isinstance(event, Notice):
-            self._of.standing.notice(event, self._mode)
+            self._of.standing.notice(event, self._of.trials.mode(self._mode))
         else:
             self._of.standing.rejected(event if isinstance(event, Rejected) else Rejected("unasked", event.raw))
 
@@ -272,7 +277,7 @@ class BleSession:
             self._ends_live = False
             if isinstance(event, Notice):
                 self.records += 1
-                self._of.standing.notice(event, self._mode)
+                self._of.standing.notice(event, self._of.trials.mode(self._mode))
                 if self._of.observer is not None:
                     self._of.observer.notice(event)
             elif isinstance(event, Sample):
@@ -293,6 +298,8 @@ class BleSession:
         reading = taken.reading
         if self._of.is_test(reading, at, 0.0 if sample.characteristic in self._streams else SAME_PERSON_S):
             reading = replace(reading, mode=Mode.TEST)
+        reading = self._of.trials.settle(reading, at, self._of.intake.hold)
+        self._of.activity.told()
         if self._of.observer is not None:
             self._of.observer.reading(reading)
         kept = self._of.outbox.keep([self._of.intake.draft(reading, taken.record, sample.characteristic)])

@@ -23,6 +23,7 @@ from datetime import datetime, tzinfo
 from drivers.errors import LinkError, LinkFault
 from drivers.links.radio import Radio
 from gateway import settings
+from gateway.activity import Activity
 from gateway.ble_session import Attended, BleSession, Observer
 from gateway.clock import Clock
 from gateway.clock_frames import ClockFrames
@@ -31,6 +32,7 @@ from gateway.log import place_of
 from gateway.outbox import Outbox
 from gateway.reading import ClockQuality, Mode
 from gateway.standing import OnChange, OnEvent, Standing
+from gateway.trials import Trials
 
 _log = logging.getLogger(__name__)
 
@@ -94,14 +96,35 @@ class BleSupervisor:
         self._zone = zone
         self._radio = radio
         self._demo = demo
+        self._activity = Activity()
+        self.trials = Trials(
+            clock, self._activity, self.standing.in_test, is_pressure=device.model.kind == "blood_pressure"
+        )
         self._attended = Attended(
-            device.model, self.standing, intake, outbox, ClockFrames(address, outbox), self._local_time
+            device.model,
+            self.standing,
+            intake,
+            outbox,
+            ClockFrames(address, outbox),
+            self._local_time,
+            self.trials,
+            self._activity,
         )
         self._observed = asyncio.Event()
 
     def succeed(self, earlier: BleSupervisor) -> None:
         """Know when the same device's `earlier` attendant was observed: what was measured then stays a test."""
         self._attended.observed = earlier._attended.observed
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether a trial may begin: nobody is connected, or its records say themselves when they were taken."""
+        return self._attended.model.memory in ("stamped", "kept") or self.trials.is_at_rest
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody pairs it."""
+        return self._attended.observer is not None
 
     @contextmanager
     def observed(self, observer: Observer) -> Iterator[None]:
@@ -168,7 +191,11 @@ class BleSupervisor:
             real = link.is_real and not link.is_simulated
             mode = Mode.of(demo=self._demo, real=real)
             session = BleSession(self._attended, link, mode)
-            await session.run()
+            self._activity.goes_on(time.monotonic(), math.inf)
+            try:
+                await session.run()
+            finally:
+                self._activity.over(time.monotonic())
         return session
 
     def _local_time(self) -> tuple[datetime, float] | None:

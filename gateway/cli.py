@@ -13,6 +13,7 @@ from typing import NoReturn
 from gateway.commands import (
     FAILED,
     USAGE,
+    certify,
     check,
     decode,
     demo,
@@ -26,7 +27,7 @@ from gateway.commands import (
     status,
 )
 
-_COMMANDS = (run, reload, check, doctor, status, pair, kept, models, decode, simulate, demo)
+_COMMANDS = (run, reload, check, doctor, status, pair, certify, kept, models, decode, simulate, demo)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 DEFAULT_PATH = Path("/run/vitals-gateway/control.sock")
 QUESTION_LIMIT = 64 * 1024
 IDLE_S = 60.0
+STOP_S = 0.2  # for who is in a dialog when the service stops
 
 Question = Mapping[str, object]
 Answer = Callable[[Question], Awaitable[dict[str, object]]]
@@ -46,6 +47,7 @@ class Control:
         self._commands = commands
         self._dialogs = dialogs or {}
         self._server: asyncio.Server | None = None
+        self._conversing: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Listen. A socket that cannot be made is logged: readings matter more than questions."""
@@ -61,10 +63,14 @@ class Control:
             _log.warning("no control socket at %s (%s): `status` will not work", self._path, error.strerror)
 
     async def stop(self) -> None:
-        """Stop listening and remove the socket."""
+        """Stop listening, hang up on who is in a dialog, and remove the socket."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        for task in self._conversing:
+            task.cancel()
+        if self._conversing:
+            await asyncio.wait(self._conversing, timeout=STOP_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -78,7 +84,14 @@ class Control:
                     await writer.drain()
                 else:
                     return
-            await _converse(self._dialogs[command], question, Dialog(reader, writer))
+            conversing = asyncio.ensure_future(_converse(self._dialogs[command], question, Dialog(reader, writer)))
+            self._conversing.add(conversing)
+            try:
+                await conversing
+            finally:
+                self._conversing.discard(conversing)
+        except asyncio.CancelledError:
+            _log.debug("the service stops: a dialog was ended")
         except (TimeoutError, ValueError, ConnectionError):
             _log.debug("a client of the control socket was too slow, too long or gone")
         finally:

@@ -198,7 +198,7 @@ class Health:
         if self._flush is not None:
             self._flush.cancel()
         for device, standing in self._standings.items():
-            gone = replace(standing.status, state="unknown", reason="gateway_stopped", detail="")
+            gone = replace(standing.status, state="unknown", reason="gateway_stopped", detail="", test_until=None)
             self._publish_device_state(device, standing.device.model_name, gone)
         for left_out in self._left_out:
             gone = DeviceStatus("unknown", "gateway_stopped")
@@ -228,6 +228,7 @@ class Health:
             last_held_reason=status.last_held_reason,
             counts=status.counts,
             also_claimed_by=self._also_claimed_by(device),
+            test_until=status.test_until,
         )
         if self._publisher is not None:
             self._publisher.publish_state(states.device_topic(self._origin, device), payload)
@@ -329,6 +330,7 @@ def _device(
         "readings": status.counts.readings,
         "held": status.held,
         "last_held_reason": status.last_held_reason,
+        "test_until": utc_text(status.test_until),
         "counts": status.counts.members(),
     }
 

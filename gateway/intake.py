@@ -168,6 +168,10 @@ class Intake:
         )
         return Taken(validate(reading, self._rules), record, is_live)
 
+    def hold(self, reading: Reading, flag: str) -> Reading:
+        """Answer the reading with a flag that holds it."""
+        return validate(replace(reading, flags=(*reading.flags, flag)), self._rules)
+
     def draft(self, reading: Reading, record: UUID | None = None, characteristic: str | None = None) -> Draft:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 

@@ -105,6 +105,14 @@ class Watch:
     refused: Callable[[str | None], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Topics of our own that we listen to for a while, to see that what we publish comes back; `take`: their bytes."""
+
+    topics: tuple[str, ...]
+    take: Callable[[bytes], None]
+
+
 class BrokerAway(Exception):
     """No broker answers there, or not as one: try again later. `str()` says what to look at."""
 
@@ -167,10 +175,11 @@ class Connection:
         self._replayed = _publish_properties(replayed=True) if login.protocol == 5 else None
         self._inbox = inbox if login.protocol == 5 else None
         self._first_subscription: int | None = None  # its packet identifier: the one that has the inbox's own topic
+        self._echo: Echo | None = None
+        self._echo_subscriptions: set[int | None] = set()  # theirs
         self._handed_over = self._heard = self._thrown_away = 0  # messages; `_heard` is the loop's, the others paho's
-        if self._inbox is not None:
-            self._client.on_subscribe = self._on_subscribe
-            self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
 
     @classmethod
     async def open(
@@ -216,6 +225,22 @@ class Connection:
             self._client.unsubscribe(sorted(before - after))
         if after - before:
             self._client.subscribe([(topic, _watched()) for topic in sorted(after - before)])
+
+    def listen(self, echo: Echo) -> None:
+        """Subscribe to topics of our own. A broker that does not let us read them may say so, or send nothing."""
+        self._echo = echo
+        if self._login.protocol == 5:
+            options = SubscribeOptions(qos=1, retainHandling=2)
+            _, subscription = self._client.subscribe([(topic, options) for topic in echo.topics])
+        else:
+            _, subscription = self._client.subscribe([(topic, 1) for topic in echo.topics])
+        self._echo_subscriptions.add(subscription)
+
+    def listen_no_more(self) -> None:
+        """Subscribe to them no longer."""
+        echo, self._echo = self._echo, None
+        if echo is not None:
+            self._client.unsubscribe(list(echo.topics))
 
     def close(self) -> None:
         """Say DISCONNECT: the broker then keeps the will to itself."""
@@ -296,13 +321,22 @@ class Connection:
         self, _client: Client, _data: object, mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
         refusals = [code.getName() if code.is_failure else None for code in codes]  # in the order of the topics
-        if self._inbox is not None:
-            if mid == self._first_subscription:
-                self._tell(self._inbox.refused, refusals.pop(0))
-            if self._inbox.watch is not None and refusals:
-                self._tell(self._inbox.watch.refused, next(filter(None, refusals), None))
+        self._tell(self._subscribed, mid, refusals)
+
+    def _subscribed(self, subscription: int, refusals: list[str | None]) -> None:
+        """On the loop: who subscribed there knows the packet identifier by now."""
+        if self._inbox is None or subscription in self._echo_subscriptions:
+            return
+        if subscription == self._first_subscription:
+            self._inbox.refused(refusals.pop(0))
+        if self._inbox.watch is not None and refusals:
+            self._inbox.watch.refused(next(filter(None, refusals), None))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        echo = self._echo
+        if echo is not None and message.topic in echo.topics:
+            self._tell(echo.take, bytes(message.payload))
+            return
         if self._inbox is not None and message.topic != self._inbox.topic:
             if self._inbox.watch is not None and len(message.payload) <= WATCHED_LIMIT:
                 self._tell(self._inbox.watch.take, message.topic, bytes(message.payload))

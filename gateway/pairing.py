@@ -79,6 +79,8 @@ class Pairing:
         elif model is not None and model != supervisor.standing.device.model_name:
             is_model = supervisor.standing.device.model_name
             await dialog.tell(error=f"the device with this address is a {is_model} in the configuration: correct one")
+        elif supervisor.trials.is_taken:
+            await dialog.tell(error="somebody certifies this device now: wait until that is done")
         elif self.busy_with is not None:
             await dialog.tell(error="another device is being paired now: wait until that is done")
         else:

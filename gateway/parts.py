@@ -72,7 +72,7 @@ async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
                 task.exception()  # seen: what failed while it was stopped is no news
 
 
-async def within(limit_s: float, work: Awaitable[None], complaint: str) -> bool:
+async def within(limit_s: float, work: Awaitable[object], complaint: str) -> bool:
     """Answer whether the work was done in time."""
     try:
         async with asyncio.timeout(limit_s):

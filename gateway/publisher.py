@@ -33,6 +33,7 @@ from gateway.mqtt import (
     BrokerAway,
     BrokerRefused,
     Connection,
+    Echo,
     Ended,
     Inbox,
     Login,
@@ -117,6 +118,7 @@ class Publisher:
         self._moving = False  # nothing more goes to this broker: the first is back
         self._return: asyncio.Future[None] | None = None
         self._pace = Pace(login.client_id)
+        self._echo: Echo | None = None
 
     # ---- what others hand in -------------------------------------------------------------------------------------
 
@@ -163,6 +165,15 @@ class Publisher:
         if self._connection is not None and self._return is not None and not self._stopping.is_set():
             self._return.cancel()
             self._return = asyncio.ensure_future(self._leave(self._connection, LEAVE_S))
+
+    def listen(self, echo: Echo | None) -> None:
+        """Listen to what we publish under these topics, with each connection; to nothing with None."""
+        self._echo = echo
+        if self._connection is not None and not self._connection.ended.done():
+            if echo is None:
+                self._connection.listen_no_more()
+            else:
+                self._connection.listen(echo)
 
     # ---- connecting ----------------------------------------------------------------------------------------------
 
@@ -239,6 +250,8 @@ class Publisher:
         self._show_refused()
         if self._inbox is not None:
             connection.watch(self._inbox.watch)  # it may be another than when this was opened
+        if self._echo is not None:  # before the first row: what comes back is to be heard
+            connection.listen(self._echo)
         self._pump()
         self._return = asyncio.ensure_future(self._go_back(connection, address))
         try:

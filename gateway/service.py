@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from drivers.contract import Notice
 from gateway import changes, states, systemd
 from gateway.account import Fate
 from gateway.attendants import Attendants, House, Roster
+from gateway.certify import Certify
 from gateway.chores import Chores
 from gateway.claims import Claims
 from gateway.clock import Clock
@@ -34,10 +36,10 @@ from gateway.parts import Parts, cancel, ended_by_itself, within
 from gateway.payload import Origin
 from gateway.prepared import Prepared, prepare
 from gateway.publisher import Publisher
-from gateway.reading import ClockQuality
+from gateway.reading import ClockQuality, Mode
 from gateway.reload import Refused, Reloader
 from gateway.requests import Requests
-from gateway.settings import Settings
+from gateway.settings import Device, Settings
 from gateway.store import MEGABYTE, DatabaseError, Row
 from gateway.traces import Tracer
 
@@ -112,8 +114,9 @@ class Service:
         )
         self._parts = Parts()
         self._attendants = Attendants(
-            self._parts, self._outbox, self._clock, self._health.device_changed, self._health.event, demo=demo
+            self._parts, self._outbox, self._clock, self._health.device_changed, self._on_event, demo=demo
         )
+        self._certify = Certify(origin, settings, self._clock, self._outbox, self._publisher, self._attendants.by_id)
         self._roster = self._attendants.prepare(settings.devices, House(origin, prepared.ranges, zone))
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reloader = Reloader(prepared, read, on_good, self._apply, self._refused, self._chores.say_ready)
@@ -125,7 +128,7 @@ class Service:
                 "resend": self._requests.resend,
                 "reload": self._reloader.answer,
             },
-            {"pair": self._attendants.pair},
+            {"pair": self._attendants.pair, "certify": self._certify.converse},
         )
 
     def reload(self) -> None:
@@ -138,6 +141,7 @@ class Service:
         refreshed = asyncio.create_task(self._chores.refresh_clock())
         await self._attendants.remember(self._roster)
         self._attendants.adopt(self._roster)
+        self._certify.remember(self._roster.new[id_] for id_ in self._roster.added)
         self._health.attach(
             self._publisher, self._attendants.standings, self._attendants.gone, self._requests, self._claims
         )
@@ -168,7 +172,8 @@ class Service:
             farewell = self._health.farewell("stopped", self._clock.now().utc)
             await within(STOP_BROKER_S, self._publisher.stop(farewell, GRACE_S), "the broker did not let go")
             await within(STOP_DEVICES_S, self._parts.stop(_SENDER), "the publisher did not stop in time")
-            kept = await within(STOP_OUTBOX_S, self._outbox.close(), "the disk did not answer in time")
+            closing = asyncio.gather(self._outbox.close(), self._certify.saved())
+            kept = await within(STOP_OUTBOX_S, closing, "the disk did not answer in time")
         if failed is None and not kept:
             failed = "the disk did not answer: readings that it did not take are lost; check the disk"
         if failed is None and self._outbox.lost:
@@ -182,6 +187,10 @@ class Service:
 
     def _on_kept(self, rows: list[Row]) -> None:
         self._publisher.offer(rows)
+
+    def _on_event(self, device: Device, notice: Notice, mode: Mode) -> None:
+        self._health.event(device, notice, mode)
+        self._certify.told(device, notice)
 
     def _on_fates(self, fates: Sequence[Fate]) -> None:
         self._attendants.became(fates)
@@ -214,13 +223,14 @@ class Service:
         self._origin = replace(self._origin, publish_raw=settings.publish_raw)
         zone = ZoneInfo(settings.timezone)
         roster = self._attendants.prepare(settings.devices, House(self._origin, prepared.ranges, zone))
-        if (paired := self._attendants.is_paired_now(roster)) is not None:
-            raise Refused([f"device {paired} is being paired now: reload when that is done"])
+        if (busy := self._attendants.busy_with(roster)) is not None:
+            raise Refused([f"device {busy} now: reload when that is done"])
         # From here on nothing is refused.
         self._running = prepared
         self._chores.origin, self._chores.keep_days = self._origin, settings.outbox.keep_days
         self._chores.status_line = _status_line(settings)
         self._requests.change(zone, can_mark=settings.broker.protocol == 5)
+        self._certify.change(settings)
         self._tracer = Tracer(self._outbox, settings.devices, settings.models_dir, zone)
         if settings.outbox.max_mb != before.settings.outbox.max_mb:
             self._outbox.bound(settings.outbox.max_mb * MEGABYTE)
@@ -240,6 +250,7 @@ class Service:
         """In one step of the loop: the new attendants are in their places, told of, and run."""
         topics_before, claims_before = set(self._health.topics), self._claims.states
         self._attendants.adopt(roster)
+        self._certify.remember(roster.new[id_] for id_ in roster.added)
         self._health.leave_out(self._running.settings.left_out)
         self._claims.change(roster.devices.values())
         for device in roster.new:

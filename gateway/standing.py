@@ -38,7 +38,10 @@ EVENT_INTERVAL_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """How a device stands. `reason` is a code, `detail` what to do; counts are since the start of the service."""
+    """How a device stands. `reason` is a code, `detail` what to do; counts are since the start of the service.
+
+    `test_until`: while somebody certifies it, and nothing that it measures reaches a chart.
+    """
 
     state: State = "unknown"
     reason: str | None = "not_opened_yet"
@@ -48,6 +51,7 @@ class DeviceStatus:
     last_held_reason: str | None = None
     battery: int | None = None
     identity: Identity = field(default_factory=Identity)
+    test_until: datetime | None = None
     counts: Counts = field(default_factory=Counts)
 
     @property
@@ -152,6 +156,12 @@ class Standing:
         )
         if self._status != before:
             self._on_change(self.device.id)
+
+    def in_test(self, until: datetime | None) -> None:
+        """Take note that what it measures is a test's, until when; None: a patient's again."""
+        self._status = replace(self._status, test_until=until)
+        _log.info("%s: %s", self.device.id, "in test, for `certify`" if until is not None else "the test has ended")
+        self._on_change(self.device.id)
 
     def notice(self, notice: Notice, mode: Mode) -> None:
         """Count a notice; people are told of it where it is for people, at most one of a kind in EVENT_INTERVAL_S."""

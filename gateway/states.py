@@ -183,10 +183,12 @@ def device_state(
     last_held_reason: str | None = None,
     counts: Counts | None = None,
     also_claimed_by: Sequence[str] = (),
+    test_until: datetime | None = None,
 ) -> bytes:
     """Answer a `vitals.device/1`. `reason` is a code, `detail` says what to do; `battery` is in per cent.
 
-    `also_claimed_by`: other rooms that have this device in their configuration.
+    `also_claimed_by`: other rooms that have this device in their configuration. `test_until`: while it is certified,
+    and nothing that it measures reaches a chart.
     """
     counts = counts if counts is not None else Counts()
     identity = identity if identity is not None else Identity()
@@ -213,6 +215,7 @@ def device_state(
             "last_held_reason": last_held_reason,
             "counts": counts.members(),
             "also_claimed_by": list(also_claimed_by),
+            "test_until": utc_text(test_until),
             "at": utc_text(at),
         }
     )

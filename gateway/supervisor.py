@@ -19,12 +19,14 @@ from drivers.contract import Driver, Event, Notice, Sample, Step
 from drivers.errors import LinkError
 from drivers.links.serial_port import SerialPort
 from gateway import settings
+from gateway.activity import SerialActivity
 from gateway.clock import Clock
 from gateway.intake import Intake
 from gateway.normalize import UnknownUnit
 from gateway.outbox import Outbox
 from gateway.reading import Mode, Reading
 from gateway.standing import OnChange, OnEvent, Standing
+from gateway.trials import Trials
 
 # What has been read and is not on disk dies with the process: when this many bytes wait for the disk, no more is read.
 KEEPING_LIMIT = 4096
@@ -53,6 +55,11 @@ class Supervisor:
     ) -> None:
         self.device = device
         self.standing = Standing(device, clock, on_change, on_event)
+        self._activity = SerialActivity(device.model)
+        self.trials = Trials(
+            clock, self._activity, self.standing.in_test, is_pressure=device.model.kind == "blood_pressure"
+        )
+        self._listening: SerialPort | None = None  # while all that came was taken, and we wait for more
         self._port = port
         self._intake = intake
         self._outbox = outbox
@@ -60,6 +67,11 @@ class Supervisor:
         self._keeping: deque[tuple[asyncio.Future[None], int]] = deque()  # with the bytes read for it
         self._bytes_heard = 0
         self._mode = Mode.TEST
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the port is open, all that came was taken, and the device measures nobody (activity.py)."""
+        return self._listening is not None and not self._listening.has_bytes and self.trials.is_at_rest
 
     async def run(self) -> None:
         """Attend the device until cancelled."""
@@ -84,6 +96,7 @@ class Supervisor:
         port = await SerialPort.open(self._port, self.device.line)
         try:
             self._mode = Mode.of(demo=self._demo, real=not port.is_pty)
+            self._activity.opened(time.monotonic())
             self.standing.opened("the port is open; the device has said nothing yet")
             await self._read(port, driver)
         except asyncio.CancelledError:
@@ -114,6 +127,7 @@ class Supervisor:
 
     async def _next_step(self, port: SerialPort, driver: Driver, deadline: float | None) -> tuple[Step, int]:
         """Answer what the driver makes of what comes next, and of how many bytes."""
+        self._listening = port
         try:
             async with asyncio.timeout_at(deadline):
                 data, at = await port.read()
@@ -122,7 +136,10 @@ class Supervisor:
             data, at = port.read_waiting()
             if not data:
                 return driver.tick(at), 0
+        finally:
+            self._listening = None
         self._bytes_heard += len(data)
+        self._activity.bytes_came(at)
         return driver.feed(data, at), len(data)
 
     async def _let_the_disk_follow(self) -> None:
@@ -136,13 +153,16 @@ class Supervisor:
             for event in events:
                 if isinstance(event, Sample):
                     try:
-                        readings.append(self._intake.reading(event, self._mode))
+                        reading, at = self._intake.reading(event, self._mode), time.monotonic()
+                        readings.append(self.trials.settle(reading, at, self._intake.hold))
                     except UnknownUnit as error:
                         self.standing.unknown_unit(error)
                 elif isinstance(event, Notice):
                     self._take_notice(event)
                 else:
                     self.standing.rejected(event)
+                if size:  # what is told in a silence, or at the port's end, is no news of the device
+                    self._activity.take(event, time.monotonic())
         finally:  # a defect in one event must not cost the readings before it
             if readings:
                 kept = self._outbox.keep([self._intake.draft(reading) for reading in readings])
@@ -153,4 +173,4 @@ class Supervisor:
         if notice.code == "no_answer":  # not a frame, but its absence
             self.standing.note("unknown", "silent", notice.detail)
         else:
-            self.standing.notice(notice, self._mode)
+            self.standing.notice(notice, self.trials.mode(self._mode))

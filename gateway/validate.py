@@ -20,7 +20,7 @@ from drivers.models import DeviceModel, MeasuringRange
 from gateway.normalize import display_step
 from gateway.ranges import Band, CrossChecks, Ranges
 from gateway.reading import Disposition, Reading, Status, Vital
-from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, OF_A_PROFILE, UNITS, to_canonical
+from gateway.vocabulary import DOUBTING_FLAGS, HOLDING_FLAGS, KINDS, OF_A_PROFILE, TEST_OVERLAP, UNITS, to_canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _reading_reasons(reading: Reading, rules: Rules) -> Iterator[str]:
         yield "stored_record"
     if _is_of_unknown_age(reading, rules.model):
         yield "clock_unverifiable"
-    yield from (flag for flag in reading.flags if flag in HOLDING_FLAGS)
+    yield from (flag for flag in reading.flags if flag in HOLDING_FLAGS or flag == TEST_OVERLAP)
     if rules.pinned_unit is not None and _contradicts(reading, rules.pinned_unit):
         yield "unit_conflict"
     if reading.possible_repeat_of is not None or "possible_repeat" in reading.flags:

@@ -100,6 +100,9 @@ DOUBTING_FLAGS = frozenset(
 # or a child in somebody's arms: the reading is held, the flag is the reason.
 HOLDING_FLAGS = frozenset({"equipment_malfunction", "no_contact", "object"})
 
+# Our own: nobody can say whether it is a patient's or a test's (trials.py). Held; the flag is the reason.
+TEST_OVERLAP = "test_overlap"
+
 # What a chart can use. All else that a codec may flag (`stable`, `height_absent`, `bmi_absent`, `patient_id_absent`,
 # `stray_6_prefix`, …) is a fact of the frame and ends here.
 CARRIED_FLAGS = (

@@ -65,6 +65,14 @@ class SerialPort:
                 return data, at
             await self._until_readable()
 
+    @property
+    def has_bytes(self) -> bool:
+        """Whether bytes are there that nobody has taken yet; a port that has gone has none."""
+        try:
+            return bool(self._port.in_waiting)
+        except (OSError, termios.error):
+            return False
+
     def read_waiting(self) -> tuple[bytes, float]:
         """Answer at most READ_LIMIT of the bytes that are there, without waiting, and the instant. Raises LinkLost."""
         try:

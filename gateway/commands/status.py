@@ -129,6 +129,8 @@ def _remarks(device: Mapping[str, Any]) -> Iterator[str]:
         yield device["detail"]
     if device["also_claimed_by"]:
         yield f"also in the configuration of: {', '.join(device['also_claimed_by'])}. One of the two is wrong"
+    if device["test_until"]:
+        yield f"IN TEST until {device['test_until']} (certify): nothing that it measures reaches a chart"
     for vital in (device["last_reading"] or {}).get("vitals", ()):
         yield f"{vital['kind']} {'none' if vital['value'] is None else vital['value']} {vital['unit']}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from drivers.ble.xiaomi_scale import decode_first
 from drivers.contract import Sample
 from drivers.errors import LinkFault, LinkLost
 from drivers.links.bluetooth import Sighting
-from gateway import advert_supervisor
+from gateway import advert_supervisor, trials
 from gateway.advert_supervisor import AdvertSupervisor
 from gateway.catalogue import CatalogueError, load_model, load_ranges
 from gateway.clock import Clock
@@ -97,6 +98,9 @@ class Room:
         async with asyncio.timeout(PATIENCE_S):
             while not holds():  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.001)
+
+    def is_free(self) -> bool:
+        return self.supervisor.is_at_rest
 
     async def all_taken(self) -> None:
         await self.until(lambda: not self.supervisor._waiting)
@@ -310,3 +314,38 @@ def test_what_was_heard_before_the_clock_was_right_can_be_put_right_later() -> N
     captured = intake.draft(taken.reading, taken.record, "181D").captured
     assert captured is not None
     assert (captured.boot, captured.instant, captured.quality) == (clock.boot, 12.0, ClockQuality.UNSYNCED)
+
+
+async def test_a_weighing_while_somebody_certifies_is_a_tests_and_a_patients_before_is_not(
+    make_room: MakeRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advert_supervisor, "radio_is_real", lambda _adapter: True)
+    monkeypatch.setattr(trials, "LATE_S", 0.0)
+    room = await make_room()
+    room.at = time.monotonic() - 30
+    assert room.is_free()
+    room.hear(RISING, gap_s=30.0)
+    assert not room.is_free(), "not even taken"
+    await room.all_taken()
+    assert not room.is_free(), "somebody is on it"
+    room.hear(STABLE, OFF, gap_s=1e-6)
+    await room.all_taken()
+    assert room.is_free(), "nobody is on it any more"
+    room.supervisor.trials.open(60)
+    room.at = time.monotonic()
+    room.hear(RISING.replace("203f", "2044"), STABLE.replace("203f", "2044"), gap_s=1e-6)
+    await room.all_taken()
+    room.at = time.monotonic()
+    room.hear(OFF.replace("203f", "2044"), RISING.replace("203f", "2045"), gap_s=1e-6)
+    await room.all_taken()
+    room.supervisor.trials.end()
+    room.at = time.monotonic()
+    room.hear(STABLE.replace("203f", "2045"), OFF.replace("203f", "2045"), gap_s=1e-6)
+    room.hear(RISING.replace("203f", "2046"), STABLE.replace("203f", "2046"), gap_s=1e-6)
+    await room.all_taken()
+    assert [(one["mode"], one["disposition"]) for one in room.disk.kept] == [
+        ("real", "usable"),
+        ("test", "usable"),
+        ("test", "usable"),
+        ("real", "usable"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, cast
@@ -252,3 +253,33 @@ async def test_what_is_stored_is_no_test_of_who_pairs_and_is_not_shown(outbox: O
     assert told[-1]["vitals"] == [
         {"kind": kind} for kind in ("systolic", "diastolic", "mean_arterial_pressure", "pulse_rate")
     ]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "stored", "where"),
+    [
+        (10.0, "quarantine", "test/reading"),
+        (200.0, "quarantine", "test/quarantine"),
+        (200.0, "publish", "test/reading"),
+        (3600.0, "quarantine", "quarantine"),
+        (3600.0, "publish", "reading"),
+        (300.0, "publish", "quarantine"),
+    ],
+)
+async def test_a_record_of_a_trial_is_a_tests_though_it_comes_after_its_end(
+    outbox: Outbox, age_s: float, stored: Literal["quarantine", "publish"], where: str
+) -> None:
+    """A real cuff measures while somebody certifies it (from 300 to 5 s ago), and connects now."""
+    link = _Link("closing")
+    radio = _Radio(link)
+    link.clock = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    link.record = RECORD[:7] + date_time.encode(link.clock - timedelta(seconds=age_s)) + RECORD[14:]
+    supervisor = attend(outbox, link, radio, stored=stored)
+    since = supervisor.trials.planned(1.0)
+    supervisor.trials.past.append(replace(since, since=since.since - 300.0, until=since.since - 5.0, is_sure=True))
+    running = asyncio.create_task(supervisor.run())
+    await asyncio.wait_for(radio.waiting.wait(), 10)
+    running.cancel()
+    await asyncio.wait([running])
+    (row,) = await outbox.ask(lambda store: store.waiting(0, 10, []))
+    assert row.topic == f"vitals/v1/northside/exam-3/{where}"

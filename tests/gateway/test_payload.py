@@ -482,6 +482,7 @@ def test_a_devices_state() -> None:
             "not_kept": 0,
         },
         "also_claimed_by": [],
+        "test_until": None,
         "at": "2026-11-22T13:05:10.412Z",
     }
 

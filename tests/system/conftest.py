@@ -6,9 +6,12 @@ import asyncio
 import os
 import random
 import signal
+import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +190,26 @@ async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
 @pytest.fixture
 def chance() -> random.Random:
     return random.Random(20261123)
+
+
+class Hands:
+    """What the machine's clock shows, from one moment to the next."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.set(timedelta(0), synced=True)
+
+    def set(self, off: timedelta, *, synced: bool) -> None:
+        with self._file.open("r+b" if self._file.exists() else "w+b") as file:  # the same file: it is mapped
+            file.write(struct.pack("=qq", off // timedelta(microseconds=1) * 1000, synced))
+
+
+@pytest.fixture
+def hands(tmp_path: Path, gateway: Gateway) -> Hands:
+    """The clock of the machine on which `gateway` runs."""
+    shim = tmp_path / "clock_shim.so"
+    source = Path(__file__).with_name("clock_shim.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, source, "-ldl"], check=True)
+    made = Hands(tmp_path / "hands")
+    gateway.environment = {"LD_PRELOAD": str(shim), "CLOCK_SHIM": str(tmp_path / "hands"), "BOOT_ID": "0" * 32}
+    return made

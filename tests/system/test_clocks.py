@@ -10,8 +10,6 @@ import asyncio
 import signal
 import socket
 import sqlite3
-import struct
-import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -27,29 +25,6 @@ from simulators.ports.pty import PtyPort
 NewPort = Callable[[str], PtyPort]
 Say = Callable[[PtyPort, bytes], Awaitable[None]]
 NEAR = timedelta(seconds=1)  # between what happened here and what was stamped there, with room for a slow machine
-
-
-class Hands:
-    """What the machine's clock shows, from one moment to the next."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.set(timedelta(0), synced=True)
-
-    def set(self, off: timedelta, *, synced: bool) -> None:
-        with self._file.open("r+b" if self._file.exists() else "w+b") as file:  # the same file: it is mapped
-            file.write(struct.pack("=qq", off // timedelta(microseconds=1) * 1000, synced))
-
-
-@pytest.fixture
-def hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gateway: Any) -> Hands:
-    """The clock of the machine on which `gateway` runs."""
-    shim = tmp_path / "clock_shim.so"
-    source = Path(__file__).with_name("clock_shim.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, source, "-ldl"], check=True)
-    made = Hands(tmp_path / "hands")
-    gateway.environment = {"LD_PRELOAD": str(shim), "CLOCK_SHIM": str(tmp_path / "hands"), "BOOT_ID": "0" * 32}
-    return made
 
 
 @pytest.fixture
@@ -94,7 +69,7 @@ async def quality(gateway: Any, quality: str) -> None:
     await gateway.until(lambda status: status["gateway"]["clock"] == quality, timeout=45)
 
 
-async def test_boot_in_1970(gateway: Any, hands: Hands, scale: Weigh, chart: Chart) -> None:
+async def test_boot_in_1970(gateway: Any, hands: Any, scale: Weigh, chart: Chart) -> None:
     """Nothing waits for the time; the readings go out unsynced, and once more when it is right."""
     hands.set(datetime(1970, 1, 1, 0, 5, tzinfo=UTC) - datetime.now(UTC), synced=False)
     await started(gateway)
@@ -122,7 +97,7 @@ async def test_boot_in_1970(gateway: Any, hands: Hands, scale: Weigh, chart: Cha
 
 
 async def test_a_time_is_corrected_once_over_a_kill_and_what_waits_goes_out_in_order(
-    gateway: Any, hands: Hands, scale: Weigh, chart: Chart, broker: OwnBroker
+    gateway: Any, hands: Any, scale: Weigh, chart: Chart, broker: OwnBroker
 ) -> None:
     """Killed between the readings and the right time, and again after it; the broker is away all the while."""
     await broker.kill()
@@ -146,7 +121,7 @@ async def test_a_time_is_corrected_once_over_a_kill_and_what_waits_goes_out_in_o
 
 
 async def test_what_was_read_before_the_machine_was_off_stays_unsynced(
-    gateway: Any, hands: Hands, scale: Weigh, chart: Chart
+    gateway: Any, hands: Any, scale: Weigh, chart: Chart
 ) -> None:
     hands.set(timedelta(days=-30), synced=False)
     await started(gateway)
@@ -168,7 +143,7 @@ def log(gateway: Any) -> str:
 
 @pytest.mark.parametrize("hours", [-3, 3], ids=["minus", "plus"])
 async def test_a_step_of_hours_in_the_middle_of_work(
-    hours: int, gateway: Any, hands: Hands, scale: Weigh, chart: Chart, tmp_path: Path
+    hours: int, gateway: Any, hands: Any, scale: Weigh, chart: Chart, tmp_path: Path
 ) -> None:
     """Somebody moves a clock that was right, and the time server moves it back."""
     watchdog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -216,7 +191,7 @@ async def watchdog_is_fed(watchdog: socket.socket) -> None:
             pass
 
 
-async def test_a_jumped_clock_deletes_nothing(gateway: Any, hands: Hands, scale: Weigh, chart: Chart) -> None:
+async def test_a_jumped_clock_deletes_nothing(gateway: Any, hands: Any, scale: Weigh, chart: Chart) -> None:
     """Delivered just now, a row stays keep_days, whatever the clock shows when it is delivered or looked at."""
     await started(gateway)
     await quality(gateway, "synced")
@@ -240,7 +215,7 @@ def delivered(gateway: Any) -> list[float | None]:
         return [at for (at,) in db.execute("SELECT at FROM delivery WHERE state = 'delivered' ORDER BY sequence")]
 
 
-async def test_a_stop_and_a_step_at_once(gateway: Any, hands: Hands, scale: Weigh, chart: Chart) -> None:
+async def test_a_stop_and_a_step_at_once(gateway: Any, hands: Any, scale: Weigh, chart: Chart) -> None:
     """A machine that stands still while its clock is moved: what it read then is stamped by when it was read."""
     await started(gateway)
     await quality(gateway, "synced")
