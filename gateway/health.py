@@ -26,7 +26,7 @@ from gateway.store import MEGABYTE
 
 DELAY_S = 0.25  # changes that come together go out as one state
 GATEWAY_STATE_S = 60.0  # at the latest
-GATEWAY_STATE_LEAST_S = 1.0  # between two of them
+STATE_LEAST_S = 1.0  # between two of the gateway, or of one device of which only the counts are new
 
 
 _T = TypeVar("_T")
@@ -41,8 +41,8 @@ class Health:
         self._clock = clock
         self._outbox = outbox
         self._started = clock.now().monotonic  # its UTC may be put right later
-        self._changed: set[str] = set()
-        self._flush: asyncio.TimerHandle | None = None
+        self._due: dict[str, asyncio.TimerHandle] = {}  # by device: when its state is told
+        self._told: dict[str, tuple[float, tuple[str, str | None]]] = {}  # when, on the loop's clock; state and reason
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
@@ -91,10 +91,17 @@ class Health:
 
     def device_changed(self, device: str) -> None:
         """Tell a device's state, soon."""
-        self._changed.add(device)
         self._gateway_event.set()
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(DELAY_S, self._publish_device_states)
+        loop = asyncio.get_running_loop()
+        at, told = self._told.get(device, (0.0, None))
+        when = loop.time() + DELAY_S
+        if self._standings[device].state == told:
+            when = max(when, at + STATE_LEAST_S)
+        before = self._due.get(device)
+        if before is None or before.when() > when + DELAY_S:
+            if before is not None:
+                before.cancel()
+            self._due[device] = loop.call_at(when, self._tell_device_state, device)
 
     def gateway_changed(self) -> None:
         """Tell the gateway's state, soon."""
@@ -122,12 +129,13 @@ class Health:
             self._gateway_event.clear()
             payload = await self._outbox.look(self._gateway_state)
             self._publisher.publish_state(states.gateway_topic(self._origin), payload)
-            await asyncio.sleep(GATEWAY_STATE_LEAST_S)
+            await asyncio.sleep(STATE_LEAST_S)
             try:
                 async with asyncio.timeout(GATEWAY_STATE_S):
                     await self._gateway_event.wait()
             except TimeoutError:
                 continue
+            await asyncio.sleep(DELAY_S)  # what has changed may be a reading that is on its way: that comes first
 
     def account(self, outbox: OutboxState) -> Account:
         """Answer the account at this moment; `outbox` is the outbox's state in this step of the loop."""
@@ -161,17 +169,17 @@ class Health:
 
     def stop(self) -> None:
         """Tell that nobody watches the devices any more: a retained "online" would outlive us."""
-        if self._flush is not None:
-            self._flush.cancel()
+        for due in self._due.values():
+            due.cancel()
         for device, standing in self._standings.items():
             gone = replace(standing.status, state="unknown", reason="gateway_stopped", detail="")
             self._publish_device_state(device, gone)
 
-    def _publish_device_states(self) -> None:
-        self._flush = None
-        changed, self._changed = self._changed, set()
-        for device in changed:
-            self._publish_device_state(device, self._standings[device].status)
+    def _tell_device_state(self, device: str) -> None:
+        del self._due[device]
+        standing = self._standings[device]
+        self._told[device] = (asyncio.get_running_loop().time(), standing.state)
+        self._publish_device_state(device, standing.status)
 
     def _publish_device_state(self, device: str, status: DeviceStatus) -> None:
         payload = states.device_state(
