@@ -17,14 +17,15 @@ from benchmarks.rate import Burst, burst
 from benchmarks.stage import Stage, perform
 from benchmarks.tables import show, spread
 from gateway.outbox import CHECK_AFTER_S
-from gateway.store import MEGABYTE, Draft, Store
+from gateway.store import MEGABYTE, Draft, Mark, Store
 
 READINGS = 10_000
 CHECK_S = 120.0
 TRIES = 30
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
-    "keep one reading": lambda store: store.write([Draft(uuid4(), 1, "scale-0", "t", lambda *_: b"x" * 700)], []),
+    "keep one reading": lambda store: _keep(store, 1),
+    "keep 50 readings together": lambda store: _keep(store, 50),
     "next 200 that wait": lambda store: store.waiting(0, 200, ()),
     "oldest that waits of a topic": lambda store: store.oldest_waiting("vitals/v1/bench/gateway/test/reading"),
     "oldest that waits of an unknown topic": lambda store: store.oldest_waiting("none"),
@@ -67,6 +68,12 @@ def _questions(folders: dict[int, Path], what: str) -> None:
         ("µs", *(f"{rows:,} rows" for rows in folders)),
         [(question, *cells) for question, cells in took.items()],
     )
+
+
+def _keep(store: Store, count: int) -> None:
+    """Keep them, and note that they were delivered, as in the next commit."""
+    rows = store.write([Draft(uuid4(), 1, "scale-0", "t", lambda *_: b"x" * 700) for _ in range(count)], [])
+    store.write([], [Mark(row.sequence, "delivered", "success") for row in rows])
 
 
 def _seconds(ask: Callable[[Store], object], store: Store) -> float:

@@ -337,8 +337,11 @@ class Store:
             if draft is not None:
                 first.setdefault((draft.id.bytes, draft.revision), place)
         for some in _in_portions(list(first)):
+            # Joined, and in this order: of "(id, revision) IN (VALUES …)" with two rows SQLite makes a scan of all that
+            # is kept.
             known = self._db.execute(
-                f"SELECT id, revision FROM reading WHERE (id, revision) IN (VALUES {_places(some)})",  # noqa: S608
+                f"WITH new (id, revision) AS (VALUES {_places(some)})"  # noqa: S608 - our own words
+                " SELECT id, revision FROM new CROSS JOIN reading USING (id, revision)",
                 list(chain.from_iterable(some)),
             )
             for identity in known.fetchall():
