@@ -90,17 +90,19 @@ class Health:
     # ---- what the parts call -------------------------------------------------------------------------------------
 
     def device_changed(self, device: str) -> None:
-        """Tell a device's state, soon."""
+        """Tell a device's state: soon if that is news, else with what follows within STATE_LEAST_S."""
         self._gateway_event.set()
+        told_at, told = self._told.get(device, (0.0, None))
+        is_news, due = self._standings[device].state != told, self._due.get(device)
+        if due is not None and not is_news:
+            return
         loop = asyncio.get_running_loop()
-        at, told = self._told.get(device, (0.0, None))
         when = loop.time() + DELAY_S
-        if self._standings[device].state == told:
-            when = max(when, at + STATE_LEAST_S)
-        before = self._due.get(device)
-        if before is None or before.when() > when + DELAY_S:
-            if before is not None:
-                before.cancel()
+        if not is_news:
+            when = max(when, told_at + STATE_LEAST_S)
+        if due is None or due.when() > when:
+            if due is not None:
+                due.cancel()
             self._due[device] = loop.call_at(when, self._tell_device_state, device)
 
     def gateway_changed(self) -> None:
