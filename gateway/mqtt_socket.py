@@ -7,7 +7,7 @@ Laws:
 
 1. The socket does not block (paho sets it so): a broker that takes nothing costs no step of the loop.
 2. Messages that are handed in within one step go out together, in the next.
-3. Bytes that paho cannot read end this connection, not the service.
+3. A packet over which paho raises ends this connection, not the service.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOK_S = 2.0
 class MqttSocket:
     """Attends the socket of a client that has connected. `on_read` is called after each piece that was read.
 
-    `on_nonsense` hears in words that paho cannot read what the broker sent.
+    `on_nonsense` hears over what paho raised.
     """
 
     def __init__(self, client: Client, on_read: Callable[[], None], on_nonsense: Callable[[str], None]) -> None:
@@ -55,7 +55,7 @@ class MqttSocket:
             self._client.loop_read()
             while (connected := self._client.socket()) is not None and _has_decrypted(connected):
                 self._client.loop_read()
-        except Exception as error:  # noqa: BLE001 - the broker's edge: paho raises anything over a packet it cannot read
+        except Exception as error:  # noqa: BLE001 - the edge to paho, and to what a broker sends
             if connected := self._client.socket():
                 self._loop.remove_reader(connected)
             self._on_nonsense(type(error).__name__)
