@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import platform
 import shutil
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 
 from benchmarks import cuff, decode, drain, flame, floor, goals, growth, latency, rate, recovery, start
 from benchmarks.contenders import Contender, ourselves, script, script_with_queue
@@ -41,16 +44,27 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(MEASUREMENTS)}")
     parser.add_argument("--quick", action="store_true", help="a hundredth of it, once: does it work?")
     parser.add_argument("--runs", type=int, help=f"how often each is measured, else {Size().runs}")
+    parser.add_argument("--rows", type=int, help=f"kept rows of the fullest outbox, else {Size().rows:,}")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write what is printed to FILE, too")
+    parser.add_argument("--flame-graph", type=Path, metavar="FILE", help="where `flame` puts a picture (SVG)")
     parser.add_argument("--without-node-red", action="store_true", help="no npm, no Node-RED")
     asked = parser.parse_args()
     names = asked.names or list(MEASUREMENTS)
     if unknown := set(names) - set(MEASUREMENTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     size = QUICK if asked.quick else Size()
-    size = size if asked.runs is None else Size(asked.runs, size.part)
+    size = Size(asked.runs or size.runs, size.part, asked.rows or size.rows, asked.flame_graph)
+    with ExitStack() as closing:
+        if asked.markdown is not None:
+            file = closing.enter_context(asked.markdown.open("w", encoding="utf-8"))
+            closing.enter_context(redirect_stdout(_Both(sys.stdout, file)))
+        _perform(names, size, without_node_red=asked.without_node_red)
+
+
+def _perform(names: Sequence[str], size: Size, *, without_node_red: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="vitals-node-red-") as folder:
         contenders: list[Contender] = [script(), script_with_queue()]
-        without = "left out as asked" if asked.without_node_red else None
+        without = "left out as asked" if without_node_red else None
         if without is None and set(names) - WITHOUT_CONTENDERS:
             try:
                 contenders.append(node_red(Path(folder)))
@@ -71,6 +85,20 @@ async def _measure(names: Sequence[str], size: Size, contenders: Sequence[Conten
         for name in names:
             facts |= await MEASUREMENTS[name](stage)
     goals.judge(facts)
+
+
+class _Both(io.TextIOBase):
+    """Writes what is printed to two files."""
+
+    def __init__(self, *files: TextIO) -> None:
+        self._files = files
+
+    def write(self, text: str) -> int:
+        """Write it to both, now: a run takes half an hour."""
+        for file in self._files:
+            file.write(text)
+            file.flush()
+        return len(text)
 
 
 def _machine() -> str:

@@ -40,7 +40,7 @@ def script() -> Contender:
             str(broker),
             *map(str, ports),
         ],
-        burst=100_000,
+        burst=50_000,
     )
 
 
@@ -57,8 +57,8 @@ def script_with_queue(*, one_connection: bool = False) -> Contender:
             str(broker),
             *map(str, ports),
         ],
-        burst=10_000,
-        burst_slow_disk=300,
+        burst=4_000,
+        burst_slow_disk=200,
     )
 
 
@@ -70,7 +70,7 @@ def ourselves(*, name: str = OURS, further_devices: str = "", max_mb: int = 512)
         file.write_text(configuration(broker, ports, further_devices, max_mb))
         return [str(Path(sys.executable).with_name("vitals-gateway")), "run", "--config", str(file)]
 
-    return Contender(name, keeps=True, command=command, burst=100_000, burst_slow_disk=50_000)
+    return Contender(name, keeps=True, command=command, burst=100_000, burst_slow_disk=20_000)
 
 
 def with_bluetooth() -> Contender:

@@ -12,7 +12,7 @@ from benchmarks.stage import QUIET_S, START_S, Stage, perform
 from benchmarks.tables import show, spread
 
 ROWS = 100_000
-ROWS_QUEUE = 10_000  # of the script with a queue: it deletes one by one
+ROWS_QUEUE = 4_000  # of the script with a queue: it deletes one by one
 
 
 async def main(stage: Stage) -> Facts:

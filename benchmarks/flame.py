@@ -1,13 +1,12 @@
 """Where the time goes: py-spy looks 200 times a second, in a burst, which thread of `vitals-gateway run` has the GIL.
 
 The GIL, since that is what the three threads share and wait for. Prints the functions that were at work most often: the
-top of a flame graph, as text. py-spy is no part of the development environment: `pip install py-spy`.
+top of a flame graph, as text; `--flame-graph FILE` has the picture. py-spy is installed by the benchmark, for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from benchmarks.rate import burst
 from benchmarks.stage import Stage, perform
 from benchmarks.tables import show
 
-READINGS = 50_000
+READINGS = 30_000
 TIMES_A_SECOND = 200
 ATTACH_S = 2.0
 ROWS = 25
@@ -28,25 +27,34 @@ ROWS = 25
 
 async def main(stage: Stage) -> Facts:
     """Measure and print."""
-    spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
-    if spy is None:
-        print("\nNo flame graph: pip install py-spy")
+    try:
+        spy = await asyncio.to_thread(_spy, stage.folder / "py-spy")
+        stacks = await _record(stage, spy, "raw", stage.folder / "stacks")
+        if stage.size.flame_graph is not None:
+            await _record(stage, spy, "flamegraph", stage.size.flame_graph)
+    except RuntimeError as error:
+        print(f"\nNo flame graph: {error}")
         return {}
-    found = stage.folder / "stacks"
+    _tell(stacks.read_text().splitlines())
+    return {}
+
+
+def _spy(folder: Path) -> Path:
+    """Answer py-spy, installed by pip into a folder of the benchmark's own. Raises RuntimeError."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "py-spy"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"pip install py-spy failed: {done.stderr.strip()[-300:]}")
+    return folder / "bin" / "py-spy"
+
+
+async def _record(stage: Stage, spy: Path, kind: str, found: Path) -> Path:
+    """Answer what py-spy has written of a burst. Raises RuntimeError."""
     async with perform(stage, stage.contender(OURS)) as running:
         await running.listens()
-        command = [
-            spy,
-            "record",
-            "--pid",
-            str(running.process.pid),
-            "--rate",
-            str(TIMES_A_SECOND),
-            "--threads",
-            "--gil",
-        ]
+        command = [str(spy), "record", "--pid", str(running.process.pid), "--rate", str(TIMES_A_SECOND), "--threads"]
         recording = subprocess.Popen(  # noqa: ASYNC220 - it works while we do
-            [*command, "--format", "raw", "--duration", "3600", "--output", str(found)],
+            [*command, "--gil", "--format", kind, "--duration", "3600", "--output", str(found)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -54,11 +62,9 @@ async def main(stage: Stage) -> Facts:
         await burst(running, stage.size.count(READINGS))
         recording.send_signal(signal.SIGINT)
         await asyncio.to_thread(recording.wait)
-    if not found.exists():
-        print("\nNo flame graph: py-spy may not look at other processes here (ptrace)")
-        return {}
-    _tell(found.read_text().splitlines())
-    return {}
+    if recording.returncode:
+        raise RuntimeError("py-spy may not look at other processes here (ptrace)")
+    return found
 
 
 def _tell(stacks: list[str]) -> None:
@@ -88,5 +94,5 @@ def _tell(stacks: list[str]) -> None:
 def _room(frames: list[str]) -> str:
     """Answer whose thread a stack is of."""
     whole = " ".join(frames)
-    words = {"gateway/outbox.py": "outbox", "paho/mqtt": "paho", "run_forever": "loop"}
+    words = {"gateway/outbox.py": "outbox", "paho/mqtt": "loop, in paho", "run_forever": "loop"}
     return next((name for word, name in words.items() if word in whole), "other")

@@ -20,7 +20,7 @@ from benchmarks.tables import percentile, show, spread
 
 TOPIC = "bench/floor"
 ROUNDS = 500
-PIPELINED = 100_000
+PIPELINED = 50_000
 PAYLOAD = 700  # bytes, about a reading's
 PAUSE_S = 0.005
 PATIENCE_S = 120.0

@@ -10,8 +10,8 @@ from benchmarks.goals import Facts
 from benchmarks.stage import Stage, perform
 from benchmarks.tables import percentile, show, spread
 
-READINGS = 200
-READINGS_SLOW_DISK = 50
+READINGS = 120
+READINGS_SLOW_DISK = 30
 PERIOD_S = 0.2
 SETTLE_S = 2.0
 PATIENCE_S = 10.0

@@ -33,7 +33,7 @@ def node_red(folder: Path) -> Contender:
         program = folder / "node_modules" / "node-red" / "red.js"
         return [str(node), str(program), "-u", str(run), "-s", str(run / "settings.js"), "-p", "0", "flows.json"]
 
-    return Contender(NODE_RED, keeps=False, command=command, burst=100_000)
+    return Contender(NODE_RED, keeps=False, command=command, burst=50_000)
 
 
 def flow(broker_port: int, ports: Sequence[Path]) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ READINGS = 100
 EACH_S = 0.05
 AWAY_S = 6.0
 PATIENCE_S = 15.0
-TRIES = 3  # for each run: when the broker comes back within a contender's pause is chance
+TRIES = 2  # for each run: when the broker comes back within a contender's pause is chance
 
 
 async def main(stage: Stage) -> Facts:

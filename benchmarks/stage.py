@@ -40,10 +40,15 @@ MOSQUITTO = ("max_queued_messages 0", "max_queued_bytes 0", "set_tcp_nodelay tru
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: `runs` of each, and a `part` of the full number of readings and seconds."""
+    """How much is measured: `runs` of each, and a `part` of the full number of readings and seconds.
+
+    `rows`: how many of them are kept in the fullest outbox. `flame_graph`: where a picture of it goes, if anywhere.
+    """
 
     runs: int = 3
     part: float = 1.0
+    rows: int = 1_000_000
+    flame_graph: Path | None = None
 
     def count(self, full: int) -> int:
         """Answer a part of a number of readings."""

@@ -20,7 +20,7 @@ from gateway.store import DatabaseError, Row, Store
 _log = logging.getLogger(__name__)
 
 CLOCK_S = 30.0
-CLOCK_MOVED_S = 1.0  # how often we look whether somebody moved the clock: then it is asked at once
+CLOCK_MOVED_S = 2.0  # how often we look whether somebody moved the clock: then it is asked at once
 PURGE_S = 3600.0
 DAY_S = 86400.0
 PARKED_DAYS = 30  # at least: for somebody to see what the broker will never take. It is patient data, and goes then

@@ -27,7 +27,7 @@ from gateway.store import MEGABYTE
 
 DELAY_S = 0.25  # changes that come together go out as one state
 GATEWAY_STATE_S = 60.0  # at the latest
-GATEWAY_STATE_LEAST_S = 1.0  # between two of them
+STATE_LEAST_S = 1.0  # between two of the gateway, or of one device of which only the counts are new
 
 
 _T = TypeVar("_T")
@@ -46,8 +46,8 @@ class Health:
         self._clock = clock
         self._outbox = outbox
         self._started = clock.now().monotonic  # its UTC may be put right later
-        self._changed: set[str] = set()
-        self._flush: asyncio.TimerHandle | None = None
+        self._due: dict[str, asyncio.TimerHandle] = {}  # by device: when its state is told
+        self._told: dict[str, tuple[float, tuple[object, ...]]] = {}  # when, on the loop's clock; its news then
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
@@ -116,11 +116,23 @@ class Health:
         self.gateway_changed()
 
     def device_changed(self, device: str) -> None:
-        """Tell a device's state, soon."""
-        self._changed.add(device)
+        """Tell a device's state: soon if that is news, else with what follows within STATE_LEAST_S."""
         self._gateway_event.set()
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(DELAY_S, self._publish_device_states)
+        standing = self._standings.get(device)
+        if standing is None:  # a reload has taken it away
+            return
+        told_at, told = self._told.get(device, (0.0, None))
+        is_news, due = standing.news != told, self._due.get(device)
+        if due is not None and not is_news:
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + DELAY_S
+        if not is_news:
+            when = max(when, told_at + STATE_LEAST_S)
+        if due is None or due.when() > when:
+            if due is not None:
+                due.cancel()
+            self._due[device] = loop.call_at(when, self._tell_device_state, device)
 
     def device_replaced(self, device: str) -> None:
         """Tell a device's state at once: whatever is still on its way of an earlier device of this id comes before."""
@@ -154,12 +166,13 @@ class Health:
             self._gateway_event.clear()
             payload = await self._outbox.look(self._gateway_state)
             self._publisher.publish_state(states.gateway_topic(self._origin), payload)
-            await asyncio.sleep(GATEWAY_STATE_LEAST_S)
+            await asyncio.sleep(STATE_LEAST_S)
             try:
                 async with asyncio.timeout(GATEWAY_STATE_S):
                     await self._gateway_event.wait()
             except TimeoutError:
                 continue
+            await asyncio.sleep(DELAY_S)  # what has changed may be a reading that is on its way: that comes first
 
     def account(self, outbox: OutboxState) -> Account:
         """Answer the account at this moment; `outbox` is the outbox's state in this step of the loop."""
@@ -195,8 +208,8 @@ class Health:
 
     def stop(self) -> None:
         """Tell that nobody watches the devices any more: a retained "online" would outlive us."""
-        if self._flush is not None:
-            self._flush.cancel()
+        for due in self._due.values():
+            due.cancel()
         for device, standing in self._standings.items():
             gone = replace(standing.status, state="unknown", reason="gateway_stopped", detail="", test_until=None)
             self._publish_device_state(device, standing.device.model_name, gone)
@@ -204,11 +217,11 @@ class Health:
             gone = DeviceStatus("unknown", "gateway_stopped")
             self._publish_device_state(left_out.id, left_out.model_name, gone)
 
-    def _publish_device_states(self) -> None:
-        self._flush = None
-        changed, self._changed = self._changed, set()
-        for device in changed & self._standings.keys():
-            standing = self._standings[device]
+    def _tell_device_state(self, device: str) -> None:
+        del self._due[device]
+        standing = self._standings.get(device)
+        if standing is not None:  # else a reload has taken it away
+            self._told[device] = (asyncio.get_running_loop().time(), standing.news)
             self._publish_device_state(device, standing.device.model_name, standing.status)
 
     def _publish_device_state(self, device: str, model_name: str, status: DeviceStatus) -> None:

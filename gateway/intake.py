@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from uuid import UUID, uuid4, uuid5
 
 import simplejson
@@ -176,7 +177,7 @@ class Intake:
         """Answer what the outbox keeps of a reading, and of the record behind it."""
 
         def encode(stream: UUID, sequence: int) -> bytes:
-            return payload.encode(reading, replace(self._origin, stream=stream), sequence)
+            return payload.encode(reading, _in_stream(self._origin, stream), sequence)
 
         def as_repeat_of(earlier: UUID) -> Draft:
             repeat = validate(replace(reading, possible_repeat_of=earlier), self._rules)
@@ -209,6 +210,11 @@ class Intake:
         if last is not None and _could_be_the_same(load, last.measurement):
             return sample, last.reading_id
         return replace(sample, flags=tuple(flag for flag in sample.flags if flag != "possible_repeat")), None
+
+
+@lru_cache(maxsize=8)  # the same one with every reading
+def _in_stream(origin: Origin, stream: UUID) -> Origin:
+    return replace(origin, stream=stream)
 
 
 def _why_held(reading: Reading) -> str | None:

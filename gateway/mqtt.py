@@ -1,9 +1,9 @@
-"""One connection to one broker, from CONNECT to its end: the only importer of paho.
+"""One connection to one broker, from CONNECT to its end: with mqtt_socket.py the only importer of paho.
 
 A connection is used once. When it ends, what was not acknowledged is still in the outbox, and the publisher opens
 another: nothing is queued in here, so nothing can be sent twice by two queues or lost between them.
 
-Connecting (DNS, TCP, TLS) and sending run in threads; paho's callbacks only hand over to the event loop.
+Connecting (DNS, TCP, TLS) runs in a thread of its own, since it blocks; from then on all of it is the event loop's.
 Nothing here takes a lock around `publish` that a callback takes too.
 """
 
@@ -28,6 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.futures import fail, settle
+from gateway.mqtt_socket import MqttSocket
 
 KEEPALIVE_S = 20
 CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
@@ -154,6 +155,7 @@ class Connection:
         self._login = login
         self._on_puback = on_puback
         self._abandoned = False
+        self._pubacks: list[tuple[int, int]] = []  # of the piece that is being read
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=login.client_id,
@@ -162,7 +164,7 @@ class Connection:
             reconnect_on_failure=False,
         )
         self._client.connect_timeout = CONNECT_TIMEOUT_S
-        self._client.max_inflight_messages_set(window)
+        self._client.max_inflight_messages_set(0)  # the publisher counts: paho would look through all of them each time
         if will is not None:
             self._client.will_set(will.topic, will.payload, qos=1, retain=True)
         if login.username is not None:
@@ -177,7 +179,7 @@ class Connection:
         self._first_subscription: int | None = None  # its packet identifier: the one that has the inbox's own topic
         self._echo: Echo | None = None
         self._echo_subscriptions: set[int | None] = set()  # theirs
-        self._handed_over = self._heard = self._thrown_away = 0  # messages; `_heard` is the loop's, the others paho's
+        self._handed_over = self._heard = self._thrown_away = 0  # messages
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
 
@@ -208,7 +210,7 @@ class Connection:
         return connection
 
     def publish(self, message: Message) -> int:
-        """Hand a message to the network thread; answer the packet identifier that its PUBACK will bear."""
+        """Send a message with the loop's next step; answer the packet identifier that its PUBACK will bear."""
         properties = self._replayed if message.replayed else self._properties
         return self._client.publish(
             message.topic, message.payload, qos=1, retain=message.retain, properties=properties
@@ -258,7 +260,7 @@ class Connection:
         self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
         self._client.on_subscribe = self._client.on_message = None
 
-    # ---- paho's threads ------------------------------------------------------------------------------------------
+    # ---- the thread that connects --------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         login = self._login
@@ -286,7 +288,7 @@ class Connection:
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
                 self._client.disconnect()
             else:
-                self._client.loop_start()
+                self._tell(self._attend)
 
     def _note_certificate_of_broker(self) -> None:
         connected = self._client.socket()
@@ -298,6 +300,11 @@ class Connection:
         ends = tls.end_of_file(file)
         if ends is not None:
             self.certificates["client"] = ends
+
+    # ---- the loop, and paho's callbacks on it -----------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        MqttSocket(self._client, self._tell_pubacks, self._hang_up).attend()
 
     def _on_connect(
         self, client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
@@ -382,7 +389,18 @@ class Connection:
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        self._tell(self._on_puback, mid, code.value)
+        self._pubacks.append((mid, code.value))
+
+    def _tell_pubacks(self) -> None:
+        """Tell them when paho is through with what it has read, and holds no lock."""
+        pubacks, self._pubacks = self._pubacks, []
+        for mid, code in pubacks:
+            self._on_puback(mid, code)
+
+    def _hang_up(self, nonsense: str) -> None:
+        settle(self.ended, Ended(UNSPECIFIED_ERROR, f"{self.address} sends what is no MQTT ({nonsense})"))
+        self.cut()
+        self.close()  # which finds that the socket is gone
 
     def _tell(self, then: Callable[..., None], *arguments: object) -> None:
         try:
@@ -408,6 +426,8 @@ def _publish_properties(*, replayed: bool = False) -> Properties:
     properties.ContentType = "application/json"
     if replayed:
         properties.UserProperty = ("replayed", "true")
+    packed = properties.pack()  # type: ignore[no-untyped-call]
+    object.__setattr__(properties, "pack", lambda: packed)  # else paho packs the same ones anew with each message
     return properties
 
 

@@ -21,6 +21,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,6 +105,7 @@ class Outbox:
         self._closed: str | None = None  # why it is not open
         self._tries = 0
         self._room = Room.AMPLE
+        self._room_is_known = False  # looked for after the last commit, while nobody waited
         self._check_at: float | None = None  # monotonic; of the first file, late or not: what replaces it is new
         self._checked = self._checking = False
         self._held_back: list[Draft] = []
@@ -245,6 +247,7 @@ class Outbox:
         if self._closed is not None:
             _log.warning("the outbox can be used again")
         self._store, self._closed, self._tries = store, None, 0
+        self._room_is_known = False
         if not self._checked:
             self._check_at = time.monotonic() + CHECK_AFTER_S
         if store.stream != self._told_stream:
@@ -311,6 +314,8 @@ class Outbox:
             self._unanswered = [ask for ask in (*self._unanswered, *asks) if not self._answer(ask)]
             if not self._unanswered:
                 self._unreadable = None
+            if drafts:
+                self._look_ahead()
             if self._check_at is not None and time.monotonic() >= self._check_at and not stopping:
                 self._check()
         self.lost = len(self._held_back)
@@ -346,7 +351,9 @@ class Outbox:
         full: DatabaseError | None = None
         try:
             store = self._opened()
-            self._room = store.find_room() if drafts else self._room
+            if drafts and not self._room_is_known:
+                self._room = store.find_room()
+            self._room_is_known = False
             if self._room is Room.NONE:
                 full = DatabaseError(f"it is full: max_mb {self._max_bytes // MEGABYTE}, and nothing in it may go")
             rows = store.write([] if full else drafts, self._marks, clock_is_right=self.clock_is_right())
@@ -365,6 +372,15 @@ class Outbox:
         if drafts:
             fates = [_fate(draft, kept) for draft, kept in zip(drafts, store.became, strict=True)]
             self._tell(self._committed, rows, fates)
+
+    def _look_ahead(self) -> None:
+        """Do now, when all has been told, what the next readings would otherwise have to wait for."""
+        if self._store is None or self._held_back:
+            return
+        with suppress(DatabaseError):  # the next commit meets it again, and tells
+            self._room = self._store.find_room()
+            self._room_is_known = self._room is Room.AMPLE
+            self._store.fold_log()
 
     def _hold_back(self, drafts: list[Draft], error: DatabaseError) -> None:
         self._held_back, excess = drafts[:HELD_BACK_LIMIT], drafts[HELD_BACK_LIMIT:]

@@ -95,7 +95,8 @@ class Publisher:
         on_change: Callable[[], None],
         inbox: Inbox | None = None,
     ) -> None:
-        self.state = PublisherState()
+        self._state = PublisherState()  # without what each reading changes:
+        self._delivered = 0
         self._addresses = addresses
         self._login = login
         self._will = will
@@ -120,6 +121,11 @@ class Publisher:
         self._pace = Pace(login.client_id)
         self._echo: Echo | None = None
 
+    @property
+    def state(self) -> PublisherState:
+        """How the way to the broker is now."""
+        return replace(self._state, delivered=self._delivered)
+
     # ---- what others hand in -------------------------------------------------------------------------------------
 
     def offer(self, rows: list[Row]) -> None:
@@ -142,7 +148,7 @@ class Publisher:
     def publish_event(self, topic: str, payload: bytes) -> None:
         """Send an event; while the broker is away the newest ones wait, in bounded numbers."""
         self._announcements.add_event(topic, payload)
-        self.state = replace(self.state, events_dropped=self._announcements.events_dropped)
+        self._state = replace(self._state, events_dropped=self._announcements.events_dropped)
         self._pump()
 
     def tell_will(self, will: Message) -> None:
@@ -383,8 +389,8 @@ class Publisher:
         broker = None if self._connection is None else str(self._connection.address)
         if sent is not None and code < UNSPECIFIED_ERROR:  # below it: taken, if only for nobody
             topic = sent.row.topic if isinstance(sent, Replay) else sent.topic
-            if topic not in self.state.taken:
-                self.state = replace(self.state, taken=self.state.taken | {topic})
+            if topic not in self._state.taken:
+                self._state = replace(self._state, taken=self._state.taken | {topic})
         if isinstance(sent, Row):
             self._settle(sent, code, broker, sent_at)
         elif isinstance(sent, Replay):
@@ -398,7 +404,7 @@ class Publisher:
         if code == SUCCESS:
             self._backlog.settle(Mark(row.sequence, "delivered", "success", broker, sent_at))
             self._poison.taken(row.topic)
-            self.state = replace(self.state, delivered=self.state.delivered + 1)
+            self._delivered += 1
             if row.topic in self._refusals:
                 self._free(row.topic)
         elif code in _NEVER:
@@ -410,7 +416,7 @@ class Publisher:
     def _park(self, row: Row, reason: str, broker: str | None = None, sent_at: float | None = None) -> None:
         _log.error("the broker will never take the reading with sequence %d (%s): parked", row.sequence, reason)
         self._backlog.settle(Mark(row.sequence, "parked", reason, broker, sent_at))
-        self._change(parked=self.state.parked + 1)
+        self._change(parked=self._state.parked + 1)
         self._refusals.probe_gone(row.topic)
 
     def _block(self, topic: str, code: int, reason: str | None = None) -> None:
@@ -425,7 +431,7 @@ class Publisher:
 
     def _show_refused(self) -> None:
         blocked = {**self._announcements.refused, **self._refusals.reasons}
-        if blocked != self.state.blocked:
+        if blocked != self._state.blocked:
             self._change(blocked=blocked)
 
     def _note_poison(self, ended: Ended) -> None:
@@ -441,7 +447,7 @@ class Publisher:
             self._park(row, reason)
 
     def _change(self, **changes: object) -> None:
-        self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # the names are this dataclass's own
+        self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # the names are this dataclass's own
         self._on_change()
 
 

@@ -68,7 +68,10 @@ class Standing:
         self._clock = clock
         self._on_change = on_change
         self._on_event = on_event
-        self._status = DeviceStatus()
+        self._status = DeviceStatus()  # without what each reading changes:
+        self._last_seen: datetime | None = None
+        self._last_reading_id: UUID | None = None
+        self._last_held_reason: str | None = None
         self._frames = self._samples = self._notices = 0
         self._rejected: Counter[str] = Counter()
         self._usable = self._committing = self._repeats = self._not_kept = 0
@@ -91,7 +94,18 @@ class Standing:
             self._committing,
             self._not_kept,
         )
-        return replace(self._status, counts=counts)
+        return replace(
+            self._status,
+            last_seen=self._last_seen,
+            last_reading_id=self._last_reading_id,
+            last_held_reason=self._last_held_reason,
+            counts=counts,
+        )
+
+    @property
+    def news(self) -> tuple[object, ...]:
+        """What people wait for when it changes: state, reason, whether it is in test; not counts."""
+        return self._status.state, self._status.reason, self._status.test_until
 
     def succeed(self, earlier: Standing) -> None:
         """Count on from where the same device's `earlier` account ends: counts are since the start of the service."""
@@ -109,7 +123,7 @@ class Standing:
 
     def last_reading(self, reading_id: UUID) -> None:
         """Take note of the last reading that was kept before this start."""
-        self._status = replace(self._status, last_reading_id=reading_id)
+        self._last_reading_id = reading_id
 
     def opened(self, detail: str) -> None:
         """Take note that there is a link now, and nothing was said yet."""
@@ -134,13 +148,13 @@ class Standing:
     def heard(self) -> None:
         """Take note that the device said something that can be read."""
         self._rejected_in_a_row = 0
-        self._status = replace(self._status, last_seen=self._clock.now().utc)
+        self._last_seen = self._clock.now().utc
         if self._status.state != "online":
             self.note("online", None, "")
 
     def connected(self) -> None:
         """Take note that the device is there; whether its records can be read, only they can show."""
-        self._status = replace(self._status, last_seen=self._clock.now().utc)
+        self._last_seen = self._clock.now().utc
         if self._rejected_in_a_row >= UNREADABLE_AFTER:
             self._note_unreadable()
         else:
@@ -229,10 +243,10 @@ class Standing:
         elif fate.outcome == "not_kept":
             self._not_kept += 1
         else:
-            self._status = replace(self._status, last_reading_id=fate.id)
+            self._last_reading_id = fate.id
             if fate.held is None:
                 self._usable += 1
             else:
                 self._held[fate.held] += 1
-                self._status = replace(self._status, last_held_reason=fate.held)
+                self._last_held_reason = fate.held
         self._on_change(self.device.id)

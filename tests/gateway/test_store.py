@@ -296,6 +296,27 @@ def test_what_is_committed_is_on_the_card(store: Store) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
 
 
+@pytest.mark.parametrize("together", [1, 2, 70])
+def test_nothing_that_a_commit_asks_looks_through_what_is_kept(store: Store, path: Path, together: int) -> None:
+    """Else a reading costs more the more are kept. Told by SQLite's plans, the optimizer having nothing to go by."""
+    asked: set[str] = set()
+    store._db.set_trace_callback(asked.add)
+    rows = store.write([draft() for _ in range(together)], [])
+    store.write([draft() for _ in range(together)], delivered(*(row.sequence for row in rows)))
+    store.find_room()
+    store._db.set_trace_callback(None)
+    with closing(sqlite3.connect(path)) as db:
+        plans = [
+            (statement, step[3])
+            for statement in asked
+            if not statement.startswith(("BEGIN", "COMMIT", "PRAGMA", "--"))
+            for step in db.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    assert len({statement for statement, _ in plans}) >= 5
+    tables = ("reading", "delivery", "record", "uncertain_time", "replay")
+    assert [plan for plan in plans if plan[1].startswith(tuple(f"SCAN {table}" for table in tables))] == []
+
+
 def test_only_the_services_user_may_read_its_files(store: Store, path: Path) -> None:
     store.write([draft()], [])
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}

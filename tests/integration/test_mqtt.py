@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.client import Client
 
 from gateway import mqtt
 from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Login, Message
@@ -83,6 +85,32 @@ async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: A
         await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
         said = f"127.0.0.1:{scripted.port} hung up: Server shutting down"
         assert connection.ended.result() == mqtt.Ended(0x8B, said)
+
+
+async def test_a_packet_over_which_paho_raises_ends_the_connection_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """paho 2.2 raises over none that we know: here over each PUBLISH."""
+
+    def choke(_client: Client) -> None:
+        raise struct.error
+
+    monkeypatch.setattr(Client, "_handle_publish", choke)
+
+    async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(bytes.fromhex("2003000000") + bytes.fromhex("300400016100"))
+        await reader.read()
+        writer.close()
+
+    defects: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: defects.append(context))
+    async with await asyncio.start_server(talk_nonsense, "127.0.0.1", 0) as server:
+        async with opened(plain(server.sockets[0].getsockname()[1])) as connection:
+            ended = await asyncio.wait_for(connection.ended, PATIENCE_S)
+        assert ended.code == mqtt.UNSPECIFIED_ERROR
+        assert ended.reason.endswith("sends what is no MQTT (error)")
+    assert defects == []
 
 
 async def test_a_broker_that_dies_ends_the_connection() -> None:

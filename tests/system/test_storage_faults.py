@@ -211,8 +211,9 @@ async def test_a_flipped_bit_costs_no_reading_that_waits(
         await chart.wait_for(arrived(6), timeout=20)
         status = await gateway.until(outbox(lambda outbox: outbox["depth"] == 0))
         (aside,) = status["outbox"]["set_aside"]
+        # A forgotten row is found by the check of the whole file; the broker may have the other two by then.
         assert aside["lost"] == 0
-        assert 1 <= aside["salvaged"] <= 3, "what was sent before the file was looked through is out already"
+        assert aside["salvaged"] in ({1, 2, 3} if damage is damage_index else {3})
         assert "set aside" in status["outbox"]["trouble"]
     file = gateway.outbox.with_name(aside["file"])
     assert file.stat().st_mode & 0o777 == 0o600
