@@ -24,7 +24,7 @@ def link(path: Path, target: Path) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A CP210x scale, a CDC cuff, the Pi's own UART (Linux 6.6), a console, two 8250 ghosts and what is no serial port."""
+    """A CP210x scale, a CDC cuff, the Pi's UART (Linux 6.6), a console, two 8250 ghosts, and no serial ports."""
     drivers = tmp_path / "sys/bus/drivers"
     for name in ("usb", "cp210x", "cdc_acm", "uart-pl011", "port", "serial8250"):
         (drivers / name).mkdir(parents=True)
