@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ async def test_who_is_in_range_is_told_and_nobody_is_connected(room: Room) -> No
     cuff = AndUa651ble(room.air.radio("cuff"), CUFF, advertising_interval_ms=20)
     scale = MiScale(room.air.radio("scale"), SCALE, advertising_interval_ms=20, beat_s=0.05)
     async with cuff, scale:
-        weighing = asyncio.create_task(scale.measure(75))
+        weighing = asyncio.create_task(scale.measure(Decimal(75)))
         await cuff.advertise()
         heard = await hears(CUFF, SCALE)
         await weighing
