@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from gateway.commands import USAGE, check, decode, demo, kept, models, pair, run, simulate, status
+from gateway.commands import USAGE, check, decode, demo, discover, kept, models, pair, run, simulate, status
 
-_COMMANDS = (run, check, status, pair, kept, models, decode, simulate, demo)
+_COMMANDS = (run, check, discover, status, pair, kept, models, decode, simulate, demo)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+# Linux, Documentation/admin-guide/devices.txt: the slaves of Unix98 pseudo terminals.
+PTY_MAJORS = range(136, 144)
 
 _NAME = re.compile(r"tty(?:USB|ACM|AMA|S)[0-9]+")
 _TEXT_LIMIT = 64
@@ -128,20 +132,30 @@ def _link(folder: Path, device: Path) -> str:
 
 def _holders(root: Path, device: str) -> tuple[Holder, ...]:
     """Answer who has `device` open, this process left out."""
+    try:
+        node = os.stat(device)  # noqa: PTH116 - a device node
+    except OSError:
+        return ()
     found = []
     for process in _entries(root / "proc"):
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
-        if any(_target(entry) == device for entry in _entries(process / "fd")):
+        if any(_leads_to(entry, node) for entry in _entries(process / "fd")):
             found.append(Holder(int(process.name), _text(process / "comm")))
     return tuple(sorted(found, key=lambda holder: holder.pid))
 
 
-def _target(link: Path) -> str:
+def _leads_to(link: Path, node: os.stat_result) -> bool:
+    """Whether a process's descriptor is this port, by whatever name: a container has names of its own."""
     try:
-        return os.readlink(link)  # noqa: PTH115 - a name, which need not be there any more
+        if "/dev/" not in os.readlink(link):  # noqa: PTH115 - most are files and sockets, whose stat may be slow
+            return False
+        open_node = link.stat()
     except OSError:
-        return ""
+        return False
+    if stat.S_ISCHR(node.st_mode) and os.major(node.st_rdev) not in PTY_MAJORS:
+        return open_node.st_rdev == node.st_rdev
+    return os.path.samestat(open_node, node)  # each container has its own pty 0
 
 
 def _allowed(device: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,19 @@ def test_who_holds_a_port_is_told_as_far_as_it_can_be_seen(machine: Path) -> Non
     held = {Path(facts.device).name: facts.holders for facts in ports(machine)}
     assert held["ttyUSB0"] == (Holder(815, "gone"), Holder(4711, "minicom"))
     assert held["ttyACM0"] == ()
+
+
+def test_a_pty_is_held_by_who_has_it_open_and_not_by_one_who_has_another() -> None:
+    ptys = [os.openpty(), os.openpty()]
+    held, other = (os.ttyname(slave) for _, slave in ptys)
+    with subprocess.Popen(["sleep", "60"], stdin=ptys[0][1]) as sleeper:
+        try:
+            assert port(held, []).holders == (Holder(sleeper.pid, "sleep"),)
+            assert port(other, []).holders == ()
+        finally:
+            sleeper.kill()
+    for descriptor in (*ptys[0], *ptys[1]):
+        os.close(descriptor)
 
 
 def test_a_machine_without_ports_has_none(tmp_path: Path) -> None:
