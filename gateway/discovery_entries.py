@@ -93,7 +93,7 @@ def _entry(
         more.append(
             "unit:    # kg or lb: what it is set to. Its frames do not say it, and a guess could be a wrong weight"
         )
-        notes.append("complete the line unit, then take the # away")
+        notes.append("complete the line unit, then take the first # of each line away")
     if "consent" in row.session.steps and row.session.consent is None:
         more += [
             "user: 1    # its number in the scale",

@@ -1,7 +1,7 @@
 """What was discovered, as lines of YAML: all that was found as comments, and entries for `devices:`. Pure.
 
 1. What is printed can be pasted: it is YAML, and the entries pass `vitals-gateway check`.
-2. An entry that is not ready stands there as a comment.
+2. An entry that is not ready stands there as a comment: take `# ` away from its lines once it is decided.
 3. Text of devices is made printable and bounded. Nothing that was measured is shown.
 """
 
@@ -192,9 +192,11 @@ def _sighting(found: RadioFinding) -> str:
 
 
 def _entry_lines(entry: Entry) -> Iterator[str]:
-    for note in entry.notes:
-        yield from _comment(note, "  " if not entry.ready else "", indent="" if not entry.ready else "  ")
+    """An entry that is not ready is a comment as a whole, notes too: it is YAML again when the first `# ` is gone."""
     mark = "" if entry.ready else "# "
+    for note in entry.notes:
+        for line in _comment(note):
+            yield f"{mark}  {line}"
     yield f"{mark}  - id: {entry.id}"
     yield f"{mark}    model: {entry.model if entry.model[:1].isalpha() else json.dumps(entry.model)}"
     yield f"{mark}    {entry.key}: {json.dumps(entry.where)}"
@@ -202,14 +204,14 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
         yield f"{mark}    {line}"
 
 
-def _comment(text: str, inner: str = "", *, indent: str = "") -> Iterator[str]:
+def _comment(text: str, inner: str = "") -> Iterator[str]:
     for line in textwrap.wrap(
         "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text),
         _WIDTH,
         break_on_hyphens=False,
         subsequent_indent="  ",
     ):
-        yield f"{indent}# {inner}{line}"
+        yield f"# {inner}{line}"
 
 
 def _whole(path: str) -> str:
