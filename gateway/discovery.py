@@ -30,7 +30,7 @@ async def ask_service(found: Discovery, tell: Tell) -> Mapping[str, Any]:
         return {}
     devices = answer.get("devices")
     known: Mapping[str, Any] = devices if isinstance(devices, dict) else {}
-    found.used = tuple(known)
+    found.used = {name: str(device.get("model")) for name, device in known.items()}
     found.service = f"The service runs, and goes on. It has: {', '.join(known)}"
     return known
 

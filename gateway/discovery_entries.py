@@ -55,7 +55,7 @@ def of_port(port: PortFinding, models: Mapping[str, DeviceModel], taken: set[str
 
 
 def of_radio(found: RadioFinding, models: Mapping[str, DeviceModel], taken: set[str], kinds: set[str]) -> Entry:
-    """Answer the entry of a device in range that may be a model; `kinds`: those of which a nearer one is ready."""
+    """Answer the entry of a device in range that may be a model; `kinds`: those that the room has one of."""
     heard, candidates = found.heard, found.candidates
     model = candidates.models[0]
     row = models[model]
@@ -66,7 +66,9 @@ def of_radio(found: RadioFinding, models: Mapping[str, DeviceModel], taken: set[
     if candidates.why == "service":
         reasons.append("only its service is known: it may be of a model that is not in the catalogue")
     if row.kind in kinds:
-        reasons.append("another of its kind is nearer. Is this one this room's? A neighbor's patients must not be read")
+        reasons.append(
+            "another of its kind is nearer, or the room has one. Is this one this room's? A neighbor's patients must not be read"
+        )
     else:
         notes.append("heard, not seen: is it this room's? A neighbor's patients must not be read")
     if not reasons:

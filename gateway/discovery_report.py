@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,20 +25,20 @@ _WIDTH = 112
 
 @dataclass(slots=True)
 class Discovery:
-    """What is known so far. `service`: what was learned of a running one, in words; `used` its devices' ids."""
+    """What is known so far. `service`: what was learned of a running one, in words; `used`: its devices' id -> model."""
 
     models: Mapping[str, DeviceModel]
     ports: list[PortFinding] = field(default_factory=list)
     air: Overheard | None = None
     service: str = ""
-    used: Collection[str] = ()
+    used: Mapping[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
     def entries(self) -> list[Entry]:
         """Answer the entries for `devices:`, ports first; what the running service has is not among them."""
         taken = set(self.used)
         found = [of_port(port, self.models, taken) for port in self.ports if port.state == "recognized"]
-        kinds: set[str] = set()
+        kinds = {row.kind for model in self.used.values() if (row := self.models.get(model)) and row.link == "ble"}
         heard = self.air.strongest_first if self.air is not None else []
         new = [device for device in heard if device.candidates.models and device.device is None]
         return found + [of_radio(device, self.models, taken, kinds) for device in new]

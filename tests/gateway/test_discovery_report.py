@@ -138,6 +138,13 @@ def test_the_nearest_of_a_kind_is_an_entry_and_a_weaker_one_a_question() -> None
     assert "is this one this room's" in text(found).lower()
 
 
+def test_where_the_service_has_one_of_a_kind_another_is_a_question() -> None:
+    neighbor = heard(NEIGHBOR, -40, name="A&D_UA-651BLE_000002", services=("1810",))
+    assert [entry.ready for entry in discovery(neighbor).entries()] == [True]
+    assert [entry.ready for entry in discovery(neighbor, used={"cuff": "omron-bp5150"}).entries()] == [False]
+    assert [entry.ready for entry in discovery(neighbor, used={"cuff": "terumo-bp-500"}).entries()] == [True]
+
+
 def test_an_address_that_changes_is_no_entry() -> None:
     found = discovery(heard("7A:1E:8E:00:00:01", -50, name="A&D_UA-651BLE_1", services=("1810",), is_private=True))
     assert [entry.ready for entry in found.entries()] == [False]
@@ -159,7 +166,7 @@ def test_a_device_with_users_comes_with_the_lines_that_it_needs() -> None:
 def test_what_the_running_service_has_is_told_and_not_offered_again() -> None:
     own = heard(CUFF, -50, "cuff", name="A&D_UA-651BLE_000001", services=("1810",))
     port = PortFinding(PortFacts("/dev/ttyUSB0"), "/dev/ttyUSB0", "ours", device="scale", detail="online")
-    found = discovery(own, port, spoke("health_o_meter"), used=("cuff", "scale"))
+    found = discovery(own, port, spoke("health_o_meter"), used={"cuff": "and-ua-651ble", "scale": "masimo-rad-8"})
     assert [entry.id for entry in found.entries()] == ["scale-2"], "ids of the service are not given again"
     assert "the running service has it as cuff" in text(found)
     assert "it is scale of the running service" in text(found)
