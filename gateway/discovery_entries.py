@@ -65,12 +65,13 @@ def of_radio(found: RadioFinding, models: Mapping[str, DeviceModel], taken: set[
         reasons.append("its address changes every few minutes: pair it first, and write the address that it has then")
     if candidates.why == "service":
         reasons.append("only its service is known: it may be of a model that is not in the catalogue")
+    neighbors = "a neighbor's patients must not be read"
     if row.kind in kinds:
         reasons.append(
-            "another of its kind is nearer, or the room has one. Is this one this room's? A neighbor's patients must not be read"
+            f"another of its kind is nearer, or the room has one. Is this one this room's? If not, {neighbors}"
         )
     else:
-        notes.append("heard, not seen: is it this room's? A neighbor's patients must not be read")
+        notes.append(f"it was heard, not seen. Is it this room's? If not, {neighbors}")
     if not reasons:
         kinds.add(row.kind)
     notes += reasons

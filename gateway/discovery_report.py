@@ -25,7 +25,7 @@ _WIDTH = 112
 
 @dataclass(slots=True)
 class Discovery:
-    """What is known so far. `service`: what was learned of a running one, in words; `used`: its devices' id -> model."""
+    """What is known so far. `service`: what was learned of a running one, in words; `used`: its ids -> models."""
 
     models: Mapping[str, DeviceModel]
     ports: list[PortFinding] = field(default_factory=list)
@@ -38,7 +38,9 @@ class Discovery:
         """Answer the entries for `devices:`, ports first; what the running service has is not among them."""
         taken = set(self.used)
         found = [of_port(port, self.models, taken) for port in self.ports if port.state == "recognized"]
-        kinds = {row.kind for model in self.used.values() if (row := self.models.get(model)) and row.link == "ble"}
+        kinds: set[str] = {
+            row.kind for model in self.used.values() if (row := self.models.get(model)) and row.link == "ble"
+        }
         heard = self.air.strongest_first if self.air is not None else []
         new = [device for device in heard if device.candidates.models and device.device is None]
         return found + [of_radio(device, self.models, taken, kinds) for device in new]

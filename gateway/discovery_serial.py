@@ -21,7 +21,7 @@ from typing import Literal
 
 from drivers import registry
 from drivers.contract import Step
-from drivers.errors import LinkError
+from drivers.errors import LinkError, LinkFault
 from drivers.links.serial_port import SerialPort
 from drivers.links.serial_ports import PortFacts
 from drivers.models import DeviceModel, LineSettings
@@ -97,16 +97,15 @@ async def listen(
         try:
             port = await SerialPort.open(finding.facts.device, line)
         except LinkError as error:
-            finding.state, finding.detail = "failed", str(error)
-            tell(str(error))
+            denied = error.fault is LinkFault.PORT_DENIED  # to whoever types, not to the service
+            _fail(finding, f"{name} may not be opened: be root, or use sudo" if denied else str(error), tell)
             return
         finding.is_pty = port.is_pty
         turn = _Turn(port, finding, until, ask)
         try:
             await turn.take()
         except LinkError as error:
-            finding.state, finding.detail = "failed", str(error)
-            tell(str(error))
+            _fail(finding, str(error), tell)
             return
         finally:
             port.close()
@@ -120,6 +119,11 @@ async def listen(
             tell(f"{name}: {'bytes came that no protocol explains' if finding.seen else 'silent'}")
             return
         tell(f"{name}: bytes came that no protocol explains at {written(line)}: the next setting. Use it once more")
+
+
+def _fail(finding: PortFinding, why: str, tell: Tell) -> None:
+    finding.state, finding.detail = "failed", why
+    tell(why)
 
 
 class _Turn:

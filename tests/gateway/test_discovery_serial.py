@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from drivers.errors import LinkFault, LinkLost
 from drivers.links import serial_port
+from drivers.links.serial_port import SerialPort
 from drivers.links.serial_ports import Holder, PortFacts
 from drivers.models import LineSettings
 from gateway import discovery_serial
@@ -187,6 +189,16 @@ async def test_a_port_that_does_not_open_is_told_in_words(tmp_path: Path) -> Non
     assert finding.state == "failed"
     assert "is not there" in finding.detail
     assert told == [finding.detail]
+
+
+async def test_a_port_that_is_denied_is_a_matter_of_who_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def denied(path: str, line: LineSettings) -> SerialPort:
+        raise LinkLost(LinkFault.PORT_DENIED, "the service's words")
+
+    monkeypatch.setattr(SerialPort, "open", denied)
+    finding = PortFinding(PortFacts("/dev/ttyUSB0"), "/dev/ttyUSB0")
+    await listen(finding, [FAST], 1.0, lambda _: None)
+    assert (finding.state, finding.detail) == ("failed", "/dev/ttyUSB0 may not be opened: be root, or use sudo")
 
 
 async def test_a_port_that_goes_away_is_told_in_words() -> None:
