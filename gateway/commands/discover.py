@@ -52,6 +52,13 @@ def add(commands: Any) -> None:
 
 
 def _discover(given: argparse.Namespace) -> int:
+    try:
+        return _tell(given)
+    except KeyboardInterrupt:  # before anything was looked at, or for the second time
+        return OK
+
+
+def _tell(given: argparse.Namespace) -> int:
     from gateway.catalogue import CatalogueError, load_model, model_names
     from gateway.discovery import could_look
     from gateway.discovery_report import Discovery
@@ -67,7 +74,7 @@ def _discover(given: argparse.Namespace) -> int:
     found = Discovery(models)
     try:
         asyncio.run(_look(given, found))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         found.interrupted = True
     if given.json:
         print(json.dumps(found.members(everybody=given.all), ensure_ascii=False, indent=2))
@@ -99,6 +106,8 @@ async def _look(given: argparse.Namespace, found: Discovery) -> None:
     """Look until all is told, the time is over or somebody ends it; `found` has what is known at any moment."""
     from gateway import discovery
 
+    if (task := asyncio.current_task()) is not None:  # by itself, asyncio.run does so for Ctrl-C alone
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     progress = _Progress()
     devices = await discovery.ask_service(found, progress.tell)
     work: list[Coroutine[Any, Any, None]] = []
@@ -108,7 +117,7 @@ async def _look(given: argparse.Namespace, found: Discovery) -> None:
         work.append(discovery.air(found, devices, seconds=given.seconds, tell=progress.tell))
     if work:
         progress.tell("listening: step on the scale, take a measurement, put a finger in, wake a device up")
-        found.interrupted = not await progress.through(work, given.seconds)
+        await progress.through(work, given.seconds)
 
 
 class _Progress:
@@ -116,33 +125,28 @@ class _Progress:
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
-        self._ended = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._ended.set)
 
     def tell(self, text: str) -> None:
         printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
         print(f"{self._clear()}{printable}", file=sys.stderr, flush=True)
 
-    async def through(self, work: Sequence[Coroutine[Any, Any, None]], seconds: float) -> bool:
-        """Do all of it at once; False where somebody ended it (Ctrl-C, SIGTERM)."""
+    async def through(self, work: Sequence[Coroutine[Any, Any, None]], seconds: float) -> None:
+        """Do all of it at once; what is still done when somebody ends it is cancelled."""
         tasks = [asyncio.create_task(one) for one in work]
-        ending = asyncio.create_task(self._ended.wait())
         until = time.monotonic() + seconds
-        pending: set[asyncio.Future[Any]] = {*tasks}
-        while pending and not self._ended.is_set():
-            if self._is_terminal:
-                print(f"\r{max(0, round(until - time.monotonic()))} s ", end="", file=sys.stderr, flush=True)
-            _, left = await asyncio.wait({*pending, ending}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            pending = left - {ending}
-        print(self._clear(), end="", file=sys.stderr, flush=True)
-        for task in (*tasks, ending):
-            task.cancel()
-        await asyncio.wait({*tasks, ending})
+        pending = {*tasks}
+        try:
+            while pending:
+                if self._is_terminal:
+                    print(f"\r{max(0, round(until - time.monotonic()))} s ", end="", file=sys.stderr, flush=True)
+                _, pending = await asyncio.wait(pending, timeout=1.0)
+        finally:
+            print(self._clear(), end="", file=sys.stderr, flush=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         for task in tasks:
-            if not task.cancelled():
-                task.result()
-        return not self._ended.is_set()
+            task.result()
 
     def _clear(self) -> str:
         return "\r\x1b[K" if self._is_terminal else ""
