@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def ports(
     tell: Tell,
 ) -> list[Work]:
     """Find the ports, or those that are named, and answer what listens to each that may be opened."""
+    if os.geteuid():
+        tell("not root: who holds a port is not seen of other users' programs, and ports may not open")
     known = serial_ports.ports()
     facts = [(serial_ports.port(path, known), path) for path in named] if named else [(one, one.name) for one in known]
     ours = {_real(str(device["port"])): name for name, device in devices.items() if device.get("port")}

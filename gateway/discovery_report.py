@@ -91,6 +91,9 @@ class Discovery:
         if self.air.trouble is not None:
             yield from _comment(f"Bluetooth: {self.air.trouble}")
         heard = self.air.strongest_first
+        if self.air.trouble is not None and not heard:
+            yield "#"
+            return
         told = [found for found in heard if everybody or found.is_medical]
         yield f"# Bluetooth: {len(heard)} in range, {sum(found.is_medical for found in heard)} of them medical"
         for found in told:
