@@ -257,6 +257,21 @@ class Quirks:
 
 
 @dataclass(frozen=True, slots=True)
+class Advertising:
+    """How a Bluetooth device can be told by what it advertises, beyond its driver's services; for who looks for it.
+
+    `names`: how its name begins, whatever the case. `company`: its maker's number (Bluetooth SIG, Assigned Numbers,
+    section 7), in manufacturer data. `services`: those that it advertises, where not all of its driver's.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    names: tuple[str, ...] = ()
+    company: int | None = None
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceModel:
     """One row of the catalogue.
 
@@ -289,6 +304,7 @@ class DeviceModel:
     memory: Literal["none", "unfenced", "stamped", "kept", "broadcast"] = "none"
     live_window_s: float = 120.0
     session: Session = field(default_factory=Session)
+    advertised: Advertising = field(default_factory=Advertising)
     quirks: Quirks = field(default_factory=Quirks)
     pairing: str = ""
     notes: tuple[str, ...] = ()

@@ -73,6 +73,10 @@ class _VendorModule(Protocol):
     def conversation(self, model: DeviceModel, has: Collection[str], /) -> VendorConversation: ...
 
 
+class _Announced(Protocol):
+    SERVICES: tuple[str, ...]
+
+
 class _Advertised(Protocol):
     def advertisements(self, quirks: Quirks, /) -> Mapping[str, CharacteristicCodec]: ...
 
@@ -131,6 +135,15 @@ def advertisements(name: str, quirks: Quirks) -> Mapping[str, CharacteristicCode
         return {}
     module = import_module(_BLE[name])
     return cast("_Advertised", module).advertisements(quirks) if hasattr(module, "advertisements") else {}
+
+
+def services(name: str) -> tuple[str, ...]:
+    """Answer the services by which a device of the Bluetooth driver `name` can be told when it advertises.
+
+    Four upper-case hex digits, or the whole UUID in lower case where it is a vendor's. Raises KeyError.
+    """
+    module = _VENDOR[name] if name in _VENDOR else _BLE[name]
+    return cast("_Announced", import_module(module)).SERVICES
 
 
 def is_only_heard(name: str) -> bool:

@@ -17,6 +17,7 @@ from gateway.commands import (
     check,
     decode,
     demo,
+    discover,
     doctor,
     kept,
     models,
@@ -27,7 +28,7 @@ from gateway.commands import (
     status,
 )
 
-_COMMANDS = (run, reload, check, doctor, status, pair, certify, kept, models, decode, simulate, demo)
+_COMMANDS = (run, reload, check, discover, doctor, status, pair, certify, kept, models, decode, simulate, demo)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.terminal import printable
+
 State = Literal["good", "warning", "bad"]
 
 
@@ -26,7 +28,7 @@ class Finding:
     def lines(self) -> list[str]:
         """Answer it for a terminal."""
         said = f"{self.state:<9}{self.check:<14} {f'{self.code}: ' if self.code else ''}{self.detail}"
-        return [_printable(said), *([_printable(f"{'':<24}do: {self.do}")] if self.do else [])]
+        return [printable(said), *([printable(f"{'':<24}do: {self.do}")] if self.do else [])]
 
     def members(self) -> dict[str, str]:
         """Answer it as JSON has it."""
@@ -118,8 +120,3 @@ def found(code: str, detail: str, *, of: str = "") -> Finding:
     """Answer a case of the table; `of`: which device, or which check, where the case does not say."""
     case = CASES[code]
     return Finding(f"{case.check} {of}".strip(), case.state, code, detail, case.do)
-
-
-def _printable(line: str) -> str:
-    """Text of devices and brokers is not to be trusted with a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)

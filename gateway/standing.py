@@ -113,13 +113,8 @@ class Standing:
         self._rejected, self._held = earlier._rejected, earlier._held
         self._usable, self._committing = earlier._usable, earlier._committing
         self._repeats, self._not_kept = earlier._repeats, earlier._not_kept
-        before = earlier._status
-        self._status = replace(
-            self._status,
-            last_seen=before.last_seen,
-            last_reading_id=before.last_reading_id,
-            last_held_reason=before.last_held_reason,
-        )
+        self._last_seen, self._last_reading_id = earlier._last_seen, earlier._last_reading_id
+        self._last_held_reason = earlier._last_held_reason
 
     def last_reading(self, reading_id: UUID) -> None:
         """Take note of the last reading that was kept before this start."""

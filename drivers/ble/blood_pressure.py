@@ -122,6 +122,7 @@ def decode_feature(value: bytes) -> Event:
 
 
 # What a session subscribes to.
+SERVICES = ("1810",)
 RECORDS = ("2A35",)
 
 _CODECS: Mapping[str, CharacteristicCodec] = {

@@ -102,6 +102,7 @@ def decode_feature(value: bytes) -> Event:
 
 
 # What a session subscribes to: the first must be there, the others may.
+SERVICES = ("181B", "181D")
 RECORDS = ("2A9C", "2A9D")
 
 

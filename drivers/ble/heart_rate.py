@@ -51,6 +51,7 @@ def decode_measurement(value: bytes) -> Event:
 
 
 # What a session subscribes to; it streams, and makes one reading for each time that it is worn.
+SERVICES = ("180D",)
 RECORDS = ("2A37",)
 STREAMS = RECORDS
 

@@ -31,6 +31,9 @@ from drivers.checksums import sum8
 from drivers.contract import ClockReading, Codec, Event, Measurement, Notice, Rejected, Sample
 from drivers.models import DeviceModel, Eeprom, Quirks
 
+# Of the newer and of the older cuffs (userx14/omblepy, eigger/hass-omron).
+SERVICES = ("FE4A", "ecbe3980-c9a2-11e1-b1bd-0002a5d5c51b")
+
 _HIGHEST = 0xE1
 _LOWEST_SYSTOLIC, _FIRST_YEAR = 25, 2000
 _LAST_SECOND = 59

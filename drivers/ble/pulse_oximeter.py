@@ -123,6 +123,7 @@ def decode_features(value: bytes) -> Event:
 
 
 # What brings measurements; a model's row says which of the two, and what streams makes one reading a finger.
+SERVICES = ("1822",)
 RECORDS = ("2A5E", "2A5F")
 STREAMS = ("2A5F",)
 

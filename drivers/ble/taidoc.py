@@ -32,6 +32,7 @@ from drivers.errors import DeviceRefused, LinkFault, LinkTimeout
 from drivers.models import DeviceModel, Quirks
 from drivers.serial import taidoc
 
+SERVICES = ("00001523-1212-efde-1523-785feabcd123",)
 CHARACTERISTIC = "00001524-1212-efde-1523-785feabcd123"
 CLOCK, TIME, VALUE, COUNT = 0x23, 0x25, 0x26, 0x2B
 NEWEST = 20

@@ -93,6 +93,7 @@ def _no_number(temperature: Special, value: bytes) -> Notice:
 
 
 # What a session subscribes to.
+SERVICES = ("1809",)
 RECORDS = ("2A1C",)
 
 _CODECS: Mapping[str, CharacteristicCodec] = {

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from drivers.ble.body_composition import characteristics
 
-__all__ = ["RECORDS", "characteristics"]
+__all__ = ["RECORDS", "SERVICES", "characteristics"]
+
+SERVICES = ("181D",)
 
 # What a session subscribes to: the first must be there, the others may.
 RECORDS = ("2A9D", "2A9C")

@@ -123,6 +123,7 @@ def _flags(control: int, *, is_object: bool) -> tuple[str, ...]:
 
 
 # Nothing is connected, so nothing is subscribed to.
+SERVICES = ("181D", "181B")
 RECORDS: tuple[str, ...] = ()
 
 _CODECS: Mapping[str, CharacteristicCodec] = {"181D": decode_first, "181B": decode_second}

@@ -60,6 +60,8 @@ SIMULATOR_SERVICE = "53494d55-4c41-5445-4400-766974616c73"
 # Numbers, section 7: for tests within a company), in the same packet as its weight.
 SIMULATOR_COMPANY, SIMULATOR_SAYS = 0xFFFF, b"SIM"
 SERVICE_DATA_LIMIT, SERVICES_LIMIT = 255, 8  # bytes of an advertisement's structure (Core, vol. 3, C, 11); ours
+NAME_LIMIT = 64  # characters; ours
+_RANDOM_STATIC = 0xC0  # random addresses from here on stay (Core, vol. 6, B, 1.3.2)
 
 # What bleak raises; the last three are its races with objects that bluetoothd takes away (bleak-retry-connector).
 _BLEAK_ERRORS = (BleakError, TimeoutError, OSError, EOFError, KeyError, AttributeError, AssertionError)
@@ -97,13 +99,44 @@ class Sighting:
     is_simulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """What whoever is in range says of itself, for a person who looks for a device.
+
+    `is_private`: its address is one that changes (Core, vol. 6, B, 1.3.2). `rssi`: dBm. `name` is the device's own
+    text, not to be trusted. `services` and `service_data` as GattLink names them; `makers`: Bluetooth SIG's numbers.
+    """
+
+    address: str
+    is_private: bool
+    bonded: bool
+    rssi: int
+    name: str = ""
+    services: tuple[str, ...] = ()
+    service_data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    makers: tuple[int, ...] = ()
+    is_simulated: bool = False
+
+
 @asynccontextmanager
 async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIterator[None]:
     """Scan with this adapter; `heard` is called for each advertisement, of whomever. Raises LinkLost at its start."""
+    async with _scanner(adapter, lambda device, said: heard(_sighting(device, said, adapter))):
+        yield
 
+
+@asynccontextmanager
+async def overhearing(adapter: str, heard: Callable[[Advertised], None]) -> AsyncIterator[None]:
+    """Scan likewise, for what is said in range and not for whom to connect. Raises LinkLost at its start."""
+    async with _scanner(adapter, lambda _, said: heard(_advertised(said))):
+        yield
+
+
+@asynccontextmanager
+async def _scanner(adapter: str, take: Callable[[BLEDevice, AdvertisementData], None]) -> AsyncIterator[None]:
     def detected(device: BLEDevice, advertisement: AdvertisementData) -> None:
         if advertisement.rssi != _NO_RSSI:
-            heard(_sighting(device, advertisement, adapter))
+            take(device, advertisement)
 
     # A filter that names RSSI: without it bluetoothd after 5.86 tells only of changes by 8 dBm or more (bluez, commit
     # e004414a1), and a cuff that lies still would not be heard a second time.
@@ -127,17 +160,41 @@ async def scanning(adapter: str, heard: Callable[[Sighting], None]) -> AsyncIter
 def _sighting(device: BLEDevice, advertisement: AdvertisementData, adapter: str) -> Sighting:
     """What bluetoothd knows now: `device` has what it was the first time, and keeps a private address after bonding."""
     _path, known = advertisement.platform_data
-    said = list(advertisement.service_data.items())[:SERVICES_LIMIT]
-    marker = advertisement.manufacturer_data.get(SIMULATOR_COMPANY, b"")
     return Sighting(
         str(known["Address"]).upper(),
         adapter,
         bool(known.get("Paired")),
         time.monotonic(),
         device,
-        {short(uuid): data for uuid, data in said if len(data) <= SERVICE_DATA_LIMIT},
-        SIMULATOR_SERVICE in advertisement.service_uuids or marker.startswith(SIMULATOR_SAYS),
+        _service_data(advertisement),
+        _is_simulated(advertisement),
     )
+
+
+def _advertised(advertisement: AdvertisementData) -> Advertised:
+    _path, known = advertisement.platform_data
+    address = str(known["Address"]).upper()
+    return Advertised(
+        address,
+        known.get("AddressType") == "random" and int(address[:2], 16) < _RANDOM_STATIC,
+        bool(known.get("Paired")),
+        advertisement.rssi,
+        (advertisement.local_name or "")[:NAME_LIMIT],
+        tuple(short(uuid) for uuid in advertisement.service_uuids[:SERVICES_LIMIT]),
+        _service_data(advertisement),
+        tuple(advertisement.manufacturer_data)[:SERVICES_LIMIT],
+        _is_simulated(advertisement),
+    )
+
+
+def _service_data(advertisement: AdvertisementData) -> dict[str, bytes]:
+    said = list(advertisement.service_data.items())[:SERVICES_LIMIT]
+    return {short(uuid): data for uuid, data in said if len(data) <= SERVICE_DATA_LIMIT}
+
+
+def _is_simulated(advertisement: AdvertisementData) -> bool:
+    marker = advertisement.manufacturer_data.get(SIMULATOR_COMPANY, b"")
+    return SIMULATOR_SERVICE in advertisement.service_uuids or marker.startswith(SIMULATOR_SAYS)
 
 
 async def connect(sighting: Sighting, *, is_real: bool) -> GattLink:

@@ -64,9 +64,15 @@ class Adapter:
 class Bluez:
     """The daemon and its adapters. `on_change` is called when any of it changes, on the event loop."""
 
-    def __init__(self, may_bond: Callable[[str], bool], on_change: Callable[[], None]) -> None:
-        """`may_bond` says whether the device with this address may bond."""
+    def __init__(
+        self, may_bond: Callable[[str], bool], on_change: Callable[[], None], *, only_looks: bool = False
+    ) -> None:
+        """`may_bond` says whether the device with this address may bond.
+
+        `only_looks`: no agent is registered, which would take the questions away from the service's.
+        """
         self._agent = Agent(may_bond, self._send)
+        self._only_looks = only_looks
         self._on_change = on_change
         self._bus: MessageBus | None = None
         self._owner = ""
@@ -224,6 +230,8 @@ class Bluez:
         return True
 
     async def _register_agent(self) -> None:
+        if self._only_looks:
+            return
         for member, signature, body in (
             ("UnregisterAgent", "o", [bluez_agent.PATH]),  # one that a try before left behind
             ("RegisterAgent", "os", [bluez_agent.PATH, self._agent.capability]),

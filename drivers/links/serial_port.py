@@ -25,13 +25,11 @@ from contextlib import suppress
 import serial
 
 from drivers.errors import LinkFault, LinkLost, LinkTimeout
+from drivers.links.serial_ports import PTY_MAJORS
 from drivers.models import LineSettings
 
 READ_LIMIT = 1024
 OPEN_TIMEOUT_S = 10.0
-
-# Linux, Documentation/admin-guide/devices.txt: majors 136-143 are the slaves of Unix98 pseudo terminals.
-_PTY_MAJORS = range(136, 144)
 
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
@@ -195,7 +193,7 @@ def _check_parity(descriptor: int) -> None:
 
 
 def _is_pty(node: os.stat_result) -> bool:
-    return os.major(node.st_rdev) in _PTY_MAJORS
+    return os.major(node.st_rdev) in PTY_MAJORS
 
 
 def _why_it_does_not_open(path: str, error: Exception) -> LinkLost:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.commands import FAILED, OK, USAGE
+from gateway.terminal import printable
 
 
 def add(commands: Any) -> None:
@@ -184,8 +185,3 @@ def _user() -> str:
         user = str(os.getuid())
     behind = os.environ.get("SUDO_USER")
     return f"{user} (sudo by {behind})" if behind else user
-
-
-def printable(text: str) -> str:
-    """Text of devices is not to be trusted with a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.commands import FAILED, OK
 from gateway.commands.arguments import seconds
-from gateway.commands.terminal import printable
+from gateway.terminal import printable
 
 WATCH_S = 2.0
 _HEADER = ("DEVICE", "STATE", "LAST READING", "READINGS", "HELD", "BATTERY")

@@ -196,3 +196,16 @@ def test_the_last_reading_is_that_of_before_until_another_is_on_disk(told: Told)
     assert told.standing.status.last_reading_id == before
     told.standing.became(new)
     assert told.standing.status.last_reading_id == new.id
+
+
+def test_who_takes_over_counts_on_and_knows_the_last_reading(told: Told) -> None:
+    told.standing.samples(1)
+    told.standing.rejected(REJECTED)
+    fate = Fate("cuff", uuid4(), 1, "kept", "stored_record")
+    told.standing.became(fate)
+    later = Told()
+    later.standing.succeed(told.standing)
+    before, after = told.standing.status, later.standing.status
+    assert after.counts == before.counts
+    assert after.last_reading_id == before.last_reading_id == fate.id
+    assert (after.last_seen, after.last_held_reason) == (before.last_seen, "stored_record")
