@@ -28,6 +28,18 @@ devices:
   - {id: scale, model: health-o-meter-500kl, port: PORT}
 """
 
+# In a mount namespace of its own: a /sys that has this port and nothing else.
+_UDEV = """\
+unshare --mount sh -ec '
+mount -t tmpfs none /sys
+port=/sys/devices/usb1/1-1/1-1:1.0/{name}/tty/{name}
+mkdir -p $port /sys/class/tty
+ln -s /sys/class/tty $port/subsystem
+ln -s $port /sys/class/tty/{name}
+printf "MAJOR=188\\nMINOR=0\\nDEVNAME={name}\\n" >$port/uevent
+SYSTEMD_DEVICE_VERIFY_SYSFS=0 SYSTEMD_LOG_LEVEL=debug udevadm test --action=add $port
+' 2>&1"""
+
 
 def test_lintian_finds_nothing_that_is_not_explained(package: Path) -> None:
     command = ["lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", "--allow-root", str(package)]
@@ -66,6 +78,27 @@ def test_the_unit_is_the_one_that_was_tested(machine: Machine) -> None:
     machine.run("dpkg -i /packages/this.deb")
     assert machine.run("systemd-analyze verify --man=no vitals-gateway.service") == ""
     machine.run("systemd-analyze security --threshold=15 --no-pager vitals-gateway.service")
+
+
+@pytest.mark.parametrize("name", ["ttyUSB0", "ttyUSB17", "ttyACM0"])
+def test_an_adapters_port_becomes_the_groups(machine: Machine, name: str) -> None:
+    """udev's own reading of all rules, for an adapter that is only described: no kernel here has one to plug in."""
+    machine.run("dpkg -i /packages/this.deb")
+    said = machine.run(_UDEV.format(name=name))
+    ours = [line for line in said.splitlines() if "60-vitals-gateway.rules:" in line]
+    assert [line for line in ours if "nvalid" in line or "gnoring" in line] == []
+    group = machine.run("getent group vitals-gateway").split(":")[2]
+    assert f"GROUP {group}" in said
+    assert "MODE 0660" in said
+    assert "ID_MM_PORT_IGNORE=1" in said
+
+
+def test_a_port_that_is_no_adapters_is_left_alone(machine: Machine) -> None:
+    machine.run("dpkg -i /packages/this.deb")
+    said = machine.run(_UDEV.format(name="ttyS0"))
+    group = machine.run("getent group dialout").split(":")[2]
+    assert f"GROUP {group}" in said
+    assert "ID_MM_PORT_IGNORE" not in said
 
 
 def test_a_switched_off_service_stays_off_when_updated(machine: Machine) -> None:
