@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What the package depends on, a broker, and what reads it. What the package forgets to ask for is missing.
 BARE = "systemd,systemd-sysv,udev,dbus,kmod,{python},mosquitto,mosquitto-clients"
-TRIAL = ("mosquitto", "mosquitto-clients")  # what docs/it.md installs beside the package
+# What docs/it.md installs beside the package, and what a machine has that Ansible gets into.
+FETCHED = ("mosquitto", "mosquitto-clients", "openssh-server", "python3-apt")
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Machine:
 
     root: Path
     nspawn: subprocess.Popen[bytes] | None = None
+    network_of: Machine | None = None  # else one of its own, with loopback alone
 
     def run(self, script: str, *, check: bool = True) -> str:
         """Answer what the script printed, both streams. Fails where it fails, unless told not to."""
@@ -41,7 +43,7 @@ class Machine:
 
     def type(self, script: str, typed: str = "") -> tuple[int, str]:
         """Answer its exit status and what it printed, both streams. `typed`: its standard input."""
-        command = ["nsenter", "--target", str(self._leader()), "--all", "/bin/sh", "-c", f"cd /root\n{script}"]
+        command = ["nsenter", "--target", str(self.leader()), "--all", "/bin/sh", "-c", f"cd /root\n{script}"]
         result = subprocess.run(
             command,
             text=True,
@@ -65,7 +67,10 @@ class Machine:
         """Boot it, and wait until it has."""
         # Where systemd is not the host's own process 1, there is nobody to ask for a unit.
         unit = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
-        command = ["systemd-nspawn", "--quiet", "--boot", "--private-network", "--register=no", *unit, "-D"]
+        network = "--private-network"
+        if self.network_of is not None:
+            network = f"--network-namespace-path=/proc/{self.network_of.leader()}/ns/net"
+        command = ["systemd-nspawn", "--quiet", "--boot", network, "--register=no", *unit, "-D"]
         with self.root.with_name("console").open("ab") as console:
             self.nspawn = subprocess.Popen(
                 [*command, str(self.root)], stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
@@ -84,7 +89,8 @@ class Machine:
     def unit(self, name: str) -> str:
         return self.run(f"systemctl show vitals-gateway -P {name}")
 
-    def _leader(self) -> int:
+    def leader(self) -> int:
+        """The number, here, of its process 1."""
         assert self.nspawn is not None
         children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children")
         return int(children.read_text().split()[0])
@@ -135,11 +141,11 @@ def barest(package: Path, depends: str) -> Path:
 
     def fetch(root: Path) -> None:
         shutil.copy(package, root / "this.deb")
-        command = ["chroot", root, "apt-get", "install", "-qq", "--download-only", "/this.deb", *TRIAL]
+        command = ["chroot", str(root), "apt-get", "install", "-qq", "--download-only", "/this.deb", *FETCHED]
         subprocess.run(command, check=True, env=_ENVIRONMENT)
         (root / "this.deb").unlink()
 
-    named = hashlib.sha256(" ".join((depends, *TRIAL)).encode()).hexdigest()[:8]
+    named = hashlib.sha256(" ".join((depends, *FETCHED)).encode()).hexdigest()[:8]
     return _debian(f"nothing-{named}", "systemd,systemd-sysv,udev,dbus", fetch)
 
 
@@ -164,6 +170,17 @@ def bare_machine(barest: Path, package: Path, tmp_path: Path) -> Iterator[Machin
             yield booted
 
 
+@pytest.fixture
+def rooms(barest: Path, tmp_path: Path) -> Iterator[list[Machine]]:
+    """Three bare machines on one network that is theirs alone. What apt is asked for lies fetched."""
+    with ExitStack() as stack:
+        machines: list[Machine] = []
+        for name in ("exam-1", "exam-2", "exam-3"):
+            root = stack.enter_context(_overlaid(barest, tmp_path / name))
+            machines.append(stack.enter_context(_booted(root, *machines[:1])))
+        yield machines
+
+
 def _debian(name: str, include: str, more: Callable[[Path], None] = lambda _root: None) -> Path:
     assert os.geteuid() == 0, "mounts and namespaces need root"
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
@@ -172,7 +189,7 @@ def _debian(name: str, include: str, more: Callable[[Path], None] = lambda _root
         making = folder.with_name(f"{folder.name}.making")
         shutil.rmtree(making, ignore_errors=True)
         making.parent.mkdir(parents=True, exist_ok=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={include}", release["VERSION_CODENAME"], making]
+        command = ["debootstrap", "--variant=minbase", f"--include={include}", release["VERSION_CODENAME"], str(making)]
         subprocess.run(command, check=True)
         more(making)
         making.rename(folder)
@@ -193,8 +210,8 @@ def _overlaid(lower: Path, folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _booted(root: Path) -> Iterator[Machine]:
-    machine = Machine(root)
+def _booted(root: Path, network_of: Machine | None = None) -> Iterator[Machine]:
+    machine = Machine(root, network_of=network_of)
     try:
         machine.boot()
         yield machine

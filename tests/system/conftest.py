@@ -36,6 +36,7 @@ class Gateway:
     outbox_more: str = ""
     more: str = ""  # lines of the YAML
     room: str = "exam-3"
+    yaml: str = ""  # the whole YAML, where it is not ours
 
     @property
     def outbox(self) -> Path:
@@ -56,7 +57,7 @@ class Gateway:
             "devices:",
             *(f"  - {device}" for device in self.devices),
         ]
-        config.write_text("\n".join(lines) + "\n")
+        config.write_text(self.yaml or "\n".join(lines) + "\n")
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 PROGRAM,
