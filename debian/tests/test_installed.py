@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 
+PI = Path(__file__).parents[2] / "deploy/pi"
 DATABASES = Path(__file__).parents[2] / "tests/gateway/databases"
 OUTBOX = "/var/lib/vitals-gateway/outbox.db"
 NEXT_READING = "timeout 90 mosquitto_sub -h 127.0.0.1 -V 5 -C 1 -t 'vitals/v1/northside/exam-3/test/#'"
@@ -99,6 +101,30 @@ def test_a_port_that_is_no_adapters_is_left_alone(machine: Machine) -> None:
     group = machine.run("getent group dialout").split(":")[2]
     assert f"GROUP {group}" in said
     assert "ID_MM_PORT_IGNORE" not in said
+
+
+def test_the_settings_for_a_card_are_taken_and_without_its_partition_the_outbox_is_not_made(machine: Machine) -> None:
+    machine.run("dpkg -i /packages/this.deb && mkdir -p /var/log/journal")
+    for file in PI.glob("*.conf"):
+        (place,) = re.findall(r"^# (/etc/\S+/" + re.escape(file.name) + r")\b", file.read_text(), re.MULTILINE)
+        target = machine.root / place.removeprefix("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    machine.run("rm -rf /var/log/journal/*")
+    machine.shut_down()
+    machine.boot()
+    assert machine.run("systemctl show -P RuntimeWatchdogUSec") == "14s"
+    assert machine.run("systemd-analyze verify --man=no vitals-gateway.service") == ""
+    machine.run("journalctl --sync; test -n \"$(find /run/log/journal -name '*.journal')\"")
+    assert machine.run("find /var/log/journal -name '*.journal'") == ""
+    _configure(machine)
+    machine.run("systemctl start vitals-gateway", check=False)
+    assert (machine.unit("ActiveState"), machine.unit("AssertResult")) == ("inactive", "no")
+    machine.run(f"! test -e {OUTBOX}")
+    machine.run("mkdir -p /var/lib/vitals-gateway && mount -t tmpfs none /var/lib/vitals-gateway")
+    machine.run("systemctl start vitals-gateway")
+    assert machine.unit("ActiveState") == "active"
+    machine.run(f"test -e {OUTBOX}")
 
 
 def test_a_switched_off_service_stays_off_when_updated(machine: Machine) -> None:
