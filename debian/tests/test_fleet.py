@@ -153,7 +153,7 @@ def test_three_rooms_one_first_again_without_a_change_and_stopped_by_what_is_wro
             "/etc/vitals-gateway/room.key 640 root:vitals-gateway",
             "/etc/vitals-gateway/gateway.yaml 640 root:vitals-gateway",
         ]
-        # A reading arrives at the broker under the room's own name. The simulated scale may speak of kg: then it is held.
+        # A reading arrives at the broker under the room's own name; held, where the simulated scale speaks of kg.
         tls = "--cafile vitals/clinic-ca.pem --cert vitals/it.pem --key vitals/it.key"
         listen = f"timeout 90 mosquitto_sub -h 127.0.0.1 -p 8883 {tls} -V 5 -C 1"
         reading = rooms[0].run(f"cd /etc/mosquitto && {listen} -t vitals/v1/northside/{name}/test/+")
