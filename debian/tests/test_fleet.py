@@ -83,7 +83,7 @@ def office(rooms: list[Machine], package: Path, tmp_path: Path) -> Office:
     deploy = tmp_path / "deploy"
     shutil.copytree(DEPLOY, deploy)
     pki = deploy / "ansible/files/pki"
-    pki.mkdir()
+    pki.mkdir(parents=True)
     for words in (["ca"], ["broker", "127.0.0.1"], ["client", *ROOMS, "it"]):
         subprocess.run([deploy / "certificates", *words], cwd=pki, check=True, capture_output=True)
     password = tmp_path / "vault-password"
