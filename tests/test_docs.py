@@ -67,7 +67,7 @@ def test_the_rooms_file_in_the_page_for_it_says_what_the_page_says(
 ) -> None:
     page = (ROOT / "docs" / "it.md").read_text(encoding="utf-8").partition("### One file for the site")[2]
     text = page.partition("```yaml\n")[2].partition("```")[0]
-    told = page.partition("```\nbroker.username")[2].partition("```")[0]
+    told = page.partition("--explain broker.username\nbroker.username")[2].partition("```")[0]
     (tmp_path / "gateway.yaml").write_text(text)
     (tmp_path / "site.yaml").write_text(
         "site: northside\ntimezone: UTC\nbroker:\n  url: mqtts://x.example\n  username: nobody\noutbox: {path: o.db}\n"

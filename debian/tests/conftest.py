@@ -5,6 +5,7 @@ The bare system is made once for each release and kept in ~/.cache/vitals-gatewa
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What the package depends on, a broker, and what reads it. What the package forgets to ask for is missing.
 BARE = "systemd,systemd-sysv,udev,dbus,kmod,{python},mosquitto,mosquitto-clients"
+# What docs/it.md installs beside the package, and what a machine has that Ansible gets into.
+FETCHED = ("mosquitto", "mosquitto-clients", "openssh-server", "python3-apt")
 
 
 @dataclass
@@ -28,23 +32,29 @@ class Machine:
 
     root: Path
     nspawn: subprocess.Popen[bytes] | None = None
+    network_of: Machine | None = None  # else one of its own, with loopback alone
 
     def run(self, script: str, *, check: bool = True) -> str:
         """Answer what the script printed, both streams. Fails where it fails, unless told not to."""
-        command = ["nsenter", "--target", str(self._leader()), "--all", "/bin/sh", "-c", script]
+        status, said = self.type(script)
+        if check:
+            assert status == 0, f"{script}\nexit {status}\n{said}"
+        return said.strip()
+
+    def type(self, script: str, typed: str = "") -> tuple[int, str]:
+        """Answer its exit status and what it printed, both streams. `typed`: its standard input."""
+        command = ["nsenter", "--target", str(self.leader()), "--all", "/bin/sh", "-c", f"cd /root\n{script}"]
         result = subprocess.run(
             command,
             text=True,
             check=False,
             timeout=120,
             env=_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
+            input=typed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        if check:
-            assert result.returncode == 0, f"{script}\nexit {result.returncode}\n{result.stdout}"
-        return result.stdout.strip()
+        return result.returncode, result.stdout
 
     def until(self, script: str, wanted: str, limit: float = 60.0) -> None:
         """Wait until the script prints that; fail after `limit` seconds."""
@@ -57,7 +67,10 @@ class Machine:
         """Boot it, and wait until it has."""
         # Where systemd is not the host's own process 1, there is nobody to ask for a unit.
         unit = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
-        command = ["systemd-nspawn", "--quiet", "--boot", "--private-network", "--register=no", *unit, "-D"]
+        network = "--private-network"
+        if self.network_of is not None:
+            network = f"--network-namespace-path=/proc/{self.network_of.leader()}/ns/net"
+        command = ["systemd-nspawn", "--quiet", "--boot", network, "--register=no", *unit, "-D"]
         with self.root.with_name("console").open("ab") as console:
             self.nspawn = subprocess.Popen(
                 [*command, str(self.root)], stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
@@ -76,7 +89,8 @@ class Machine:
     def unit(self, name: str) -> str:
         return self.run(f"systemctl show vitals-gateway -P {name}")
 
-    def _leader(self) -> int:
+    def leader(self) -> int:
+        """The number, here, of its process 1."""
         assert self.nspawn is not None
         children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children")
         return int(children.read_text().split()[0])
@@ -108,44 +122,101 @@ def next_package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
-def bare(package: Path) -> Path:
+def depends(package: Path) -> str:
+    """What the package asks Debian for."""
+    said = subprocess.run(["dpkg-deb", "--field", package, "Depends"], check=True, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def bare(depends: str) -> Path:
     """A bare Debian of the release that the package is for."""
-    assert os.geteuid() == 0, "mounts and namespaces need root"
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    depends = subprocess.run(["dpkg-deb", "--field", package, "Depends"], check=True, capture_output=True, text=True)
-    (python,) = [word for word in depends.stdout.strip().split(", ") if word.startswith("python3")]
-    folder = Path.home() / ".cache/vitals-gateway" / f"{release['VERSION_CODENAME']}-{python}"
-    if not folder.exists():
-        making = folder.with_suffix(".making")
-        shutil.rmtree(making, ignore_errors=True)
-        making.parent.mkdir(parents=True, exist_ok=True)
-        packages = "--include=" + BARE.format(python=python)
-        subprocess.run(["debootstrap", "--variant=minbase", packages, release["VERSION_CODENAME"], making], check=True)
-        making.rename(folder)
-    return folder
+    (python,) = [word for word in depends.split(", ") if word.startswith("python3")]
+    return _debian(python, BARE.format(python=python))
+
+
+@pytest.fixture(scope="session")
+def barest(package: Path, depends: str) -> Path:
+    """A Debian with nothing but what boots. What apt will be asked for lies fetched: its machine has no network."""
+
+    def fetch(root: Path) -> None:
+        shutil.copy(package, root / "this.deb")
+        command = ["chroot", str(root), "apt-get", "install", "-qq", "--download-only", "/this.deb", *FETCHED]
+        subprocess.run(command, check=True, env=_ENVIRONMENT)
+        (root / "this.deb").unlink()
+
+    named = hashlib.sha256(" ".join((depends, *FETCHED)).encode()).hexdigest()[:8]
+    return _debian(f"nothing-{named}", "systemd,systemd-sysv,udev,dbus", fetch)
 
 
 @pytest.fixture
 def machine(bare: Path, package: Path, next_package: Path, tmp_path: Path) -> Iterator[Machine]:
     """A machine that has just booted, with both packages in /packages and no network."""
-    root, upper, work = (tmp_path / name for name in ("root", "upper", "work"))
-    for folder in (root, upper, work):
-        folder.mkdir()
-    layers = f"lowerdir={bare},upperdir={upper},workdir={work}"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=True)
-    try:
+    with _overlaid(bare, tmp_path) as root:
         (root / "packages").mkdir()
         shutil.copy(package, root / "packages/this.deb")
         shutil.copy(next_package, root / "packages/next.deb")
         (root / "etc/mosquitto/conf.d/test.conf").write_text("listener 1883 127.0.0.1\nallow_anonymous true\n")
-        booted = Machine(root)
-        try:
-            booted.boot()
+        with _booted(root) as booted:
             yield booted
-        finally:
-            booted.shut_down()
+
+
+@pytest.fixture
+def bare_machine(barest: Path, package: Path, tmp_path: Path) -> Iterator[Machine]:
+    """A bare machine that has just booted, with the package in /root, as somebody has carried it there."""
+    with _overlaid(barest, tmp_path) as root:
+        shutil.copy(package, root / "root")
+        with _booted(root) as booted:
+            yield booted
+
+
+@pytest.fixture
+def rooms(barest: Path, tmp_path: Path) -> Iterator[list[Machine]]:
+    """Three bare machines on one network that is theirs alone. What apt is asked for lies fetched."""
+    with ExitStack() as stack:
+        machines: list[Machine] = []
+        for name in ("exam-1", "exam-2", "exam-3"):
+            root = stack.enter_context(_overlaid(barest, tmp_path / name))
+            machines.append(stack.enter_context(_booted(root, *machines[:1])))
+        yield machines
+
+
+def _debian(name: str, include: str, more: Callable[[Path], None] = lambda _root: None) -> Path:
+    assert os.geteuid() == 0, "mounts and namespaces need root"
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    folder = Path.home() / ".cache/vitals-gateway" / f"{release['VERSION_CODENAME']}-{name}"
+    if not folder.exists():
+        making = folder.with_name(f"{folder.name}.making")
+        shutil.rmtree(making, ignore_errors=True)
+        making.parent.mkdir(parents=True, exist_ok=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={include}", release["VERSION_CODENAME"], str(making)]
+        subprocess.run(command, check=True)
+        more(making)
+        making.rename(folder)
+    return folder
+
+
+@contextmanager
+def _overlaid(lower: Path, folder: Path) -> Iterator[Path]:
+    root, upper, work = (folder / name for name in ("root", "upper", "work"))
+    for one in (root, upper, work):
+        one.mkdir(parents=True)
+    layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=True)
+    try:
+        yield root
     finally:
         subprocess.run(["umount", root], check=True)
+
+
+@contextmanager
+def _booted(root: Path, network_of: Machine | None = None) -> Iterator[Machine]:
+    machine = Machine(root, network_of=network_of)
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        machine.shut_down()
 
 
 def wait(holds: Callable[[], bool], limit: float = 60.0) -> None:

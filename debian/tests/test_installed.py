@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 
+PI = Path(__file__).parents[2] / "deploy/pi"
 DATABASES = Path(__file__).parents[2] / "tests/gateway/databases"
 OUTBOX = "/var/lib/vitals-gateway/outbox.db"
 NEXT_READING = "timeout 90 mosquitto_sub -h 127.0.0.1 -V 5 -C 1 -t 'vitals/v1/northside/exam-3/test/#'"
@@ -27,6 +29,18 @@ outbox: {path: /var/lib/vitals-gateway/outbox.db}
 devices:
   - {id: scale, model: health-o-meter-500kl, port: PORT}
 """
+
+# In a mount namespace of its own: a /sys that has this port and nothing else.
+_UDEV = """\
+unshare --mount sh -ec '
+mount -t tmpfs none /sys
+port=/sys/devices/usb1/1-1/1-1:1.0/{name}/tty/{name}
+mkdir -p $port /sys/class/tty
+ln -s /sys/class/tty $port/subsystem
+ln -s $port /sys/class/tty/{name}
+printf "MAJOR=188\\nMINOR=0\\nDEVNAME={name}\\n" >$port/uevent
+SYSTEMD_DEVICE_VERIFY_SYSFS=0 SYSTEMD_LOG_LEVEL=debug udevadm test --action=add $port
+' 2>&1"""
 
 
 def test_lintian_finds_nothing_that_is_not_explained(package: Path) -> None:
@@ -66,6 +80,51 @@ def test_the_unit_is_the_one_that_was_tested(machine: Machine) -> None:
     machine.run("dpkg -i /packages/this.deb")
     assert machine.run("systemd-analyze verify --man=no vitals-gateway.service") == ""
     machine.run("systemd-analyze security --threshold=15 --no-pager vitals-gateway.service")
+
+
+@pytest.mark.parametrize("name", ["ttyUSB0", "ttyUSB17", "ttyACM0"])
+def test_an_adapters_port_becomes_the_groups(machine: Machine, name: str) -> None:
+    """udev's own reading of all rules, for an adapter that is only described: no kernel here has one to plug in."""
+    machine.run("dpkg -i /packages/this.deb")
+    said = machine.run(_UDEV.format(name=name))
+    ours = [line for line in said.splitlines() if "60-vitals-gateway.rules:" in line]
+    assert [line for line in ours if "nvalid" in line or "gnoring" in line] == []
+    group = machine.run("getent group vitals-gateway").split(":")[2]
+    assert f"GROUP {group}" in said
+    assert "MODE 0660" in said
+    assert "ID_MM_PORT_IGNORE=1" in said
+
+
+def test_a_port_that_is_no_adapters_is_left_alone(machine: Machine) -> None:
+    machine.run("dpkg -i /packages/this.deb")
+    said = machine.run(_UDEV.format(name="ttyS0"))
+    group = machine.run("getent group dialout").split(":")[2]
+    assert f"GROUP {group}" in said
+    assert "ID_MM_PORT_IGNORE" not in said
+
+
+def test_the_settings_for_a_card_are_taken_and_without_its_partition_the_outbox_is_not_made(machine: Machine) -> None:
+    machine.run("dpkg -i /packages/this.deb && mkdir -p /var/log/journal")
+    for file in PI.glob("*.conf"):
+        (place,) = re.findall(r"^# (/etc/\S+/" + re.escape(file.name) + r")\b", file.read_text(), re.MULTILINE)
+        target = machine.root / place.removeprefix("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    machine.run("rm -rf /var/log/journal/*")
+    machine.shut_down()
+    machine.boot()
+    assert machine.run("systemctl show -P RuntimeWatchdogUSec") == "14s"
+    assert machine.run("systemd-analyze verify --man=no vitals-gateway.service") == ""
+    machine.run("journalctl --sync; test -n \"$(find /run/log/journal -name '*.journal')\"")
+    assert machine.run("find /var/log/journal -name '*.journal'") == ""
+    _configure(machine)
+    machine.run("systemctl start vitals-gateway", check=False)
+    assert (machine.unit("ActiveState"), machine.unit("AssertResult")) == ("inactive", "no")
+    machine.run(f"! test -e {OUTBOX}")
+    machine.run("mkdir -p /var/lib/vitals-gateway && mount -t tmpfs none /var/lib/vitals-gateway")
+    machine.run("systemctl start vitals-gateway")
+    assert machine.unit("ActiveState") == "active"
+    machine.run(f"test -e {OUTBOX}")
 
 
 def test_a_switched_off_service_stays_off_when_updated(machine: Machine) -> None:

@@ -41,6 +41,7 @@ class Gateway:
     more: str = ""  # lines of the YAML
     room: str = "exam-3"
     zone: str = "America/Chicago"
+    yaml: str = ""  # the whole YAML, where it is not ours
 
     @property
     def outbox(self) -> Path:
@@ -65,7 +66,7 @@ class Gateway:
             "devices:",
             *(f"  - {device}" for device in self.devices),
         ]
-        self.config.write_text("\n".join(lines) + "\n")
+        self.config.write_text(self.yaml or "\n".join(lines) + "\n")
 
     async def start(self) -> None:
         self.write()

@@ -19,14 +19,24 @@ DEBIAN = ROOT / "debian"
 WHEEL = "a" * 64
 
 
-@pytest.fixture
-def sbom() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sbom", DEBIAN / "sbom.py")
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def sbom() -> ModuleType:
+    return loaded(DEBIAN / "sbom.py")
+
+
+def test_the_doc_says_how_many_commands_it_takes() -> None:
+    """They are followed, each of them, by `make deb-test`."""
+    by_the_doc = loaded(DEBIAN / "tests/test_by_the_doc.py")
+    assert f"these are {len(by_the_doc.commands())} commands" in by_the_doc.PAGE
 
 
 def test_the_package_has_the_programs_version() -> None:
