@@ -48,3 +48,19 @@ def test_the_page_says_that_nothing_was_tried_and_what_is_not_claimed() -> None:
     assert "Nothing here was tried on hardware" in page
     for device in ("Welch Allyn", "seca", "Accutorr 3", "HBP-1300", "CT40", "Exergen", "Charder", "Kern KCP"):
         assert device in page.partition("## Not claimed")[2]
+
+
+def test_the_page_for_mas_fits_a_sheet_and_speaks_their_words() -> None:
+    """520 words in this form are one page of Letter or A4 at 10.5 points, tables and all."""
+    page = (ROOT / "docs" / "mas.md").read_text(encoding="utf-8")
+    assert len(page.split()) <= 520
+    for word in ("MQTT", "broker", "topic", "JSON", "YAML", "gateway", "Bluetooth", "disposition", "quarantine", "log"):
+        assert not re.search(rf"\b{word}\b", page, re.IGNORECASE), word
+    for state in ("questionable", "held", "error", "corrected", "test", "demo"):
+        assert f"**{state}**" in page
+
+
+def test_the_readme_names_every_page_of_docs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in readme, page.name
