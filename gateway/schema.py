@@ -4,7 +4,7 @@
 
 1. Keys, types, words and defaults are those of settings.py; a key that is new there is here by itself.
 2. Here stand the sentence on each key and the limits of its value, as far as JSON Schema can say them. It never marks
-   what `vitals-gateway check` takes; `check` knows more: which models there are, and what fits together.
+   what `vitals-gateway check` takes; `check` knows more: which models there are, and all that must fit together.
 3. Draft 7, and no references: what every editor understands.
 """
 
@@ -53,15 +53,7 @@ KEYS: Mapping[str, _Schema] = {
     "publish_raw": _says("true puts each frame's bytes into its reading: an ID keyed in at a device may be in them."),
     "ranges": _says("A file with limits of the site's own; left out: the packaged ones.", **_FILLED),
     "models_dir": _says("A folder with device models of the site's own, one YAML file each.", **_FILLED),
-    "broker": _says(
-        "The MQTT broker that takes the readings.",
-        oneOf=[{"required": ["url"]}, {"required": ["urls"]}],
-        dependencies={
-            "password_file": ["username"],
-            "client_cert_file": ["client_key_file"],
-            "client_key_file": ["client_cert_file"],
-        },
-    ),
+    "broker": _says("The MQTT broker that takes the readings."),
     "broker.url": _says(
         "Where it listens, such as mqtts://broker.clinic.example:8883. mqtt:// (no TLS) only to this machine itself.",
         **_URL,
@@ -89,10 +81,7 @@ KEYS: Mapping[str, _Schema] = {
         minimum=MIN_MAX_MB,
         maximum=MAX_MAX_MB,
     ),
-    "metrics": _says(
-        "Counts for Prometheus, without patient data. Left out: none.",
-        anyOf=[{"required": ["port"]}, {"required": ["textfile"]}],
-    ),
+    "metrics": _says("Counts for Prometheus, without patient data. Left out: none."),
     "metrics.port": _says("http://127.0.0.1:PORT/metrics, on this machine alone.", minimum=1024, maximum=65535),
     "metrics.textfile": _says("A file for node_exporter's textfile collector; it ends in .prom.", pattern=r"\.prom$"),
     "devices": _says("The room's devices.", minItems=1),
@@ -124,15 +113,36 @@ KEYS: Mapping[str, _Schema] = {
     "devices.serial.flow_control": _says("Flow control.", **_SERIAL),
 }
 
+# What must stand in a configuration, by the key of its mapping; beside what the models require.
+TOGETHER: Mapping[str, _Schema] = {
+    "broker": {
+        "oneOf": [{"required": ["url"]}, {"required": ["urls"]}],
+        "dependencies": {
+            "password_file": ["username"],
+            "client_cert_file": ["client_key_file"],
+            "client_key_file": ["client_cert_file"],
+        },
+    },
+    "metrics": {"anyOf": [{"required": ["port"]}, {"required": ["textfile"]}]},
+}
+# A file that includes another, or that names no room, is a part of a configuration: what it lacks stands elsewhere.
+_IS_A_PART: _Schema = {"anyOf": [{"required": ["include"]}, {"not": {"required": ["room"]}}]}
+
 
 def schema() -> _Schema:
-    """Answer the schema of the whole file."""
+    """Answer the schema of the file."""
     made = TypeAdapter(GatewayFile).json_schema()
     document = _finished(made, "", made.pop("$defs"))
-    device: _Schema = document["properties"]["devices"]["items"]
+    parts: _Schema = document["properties"]
     # Examples, no list of all: a site has models of its own.
-    device["properties"]["model"]["examples"] = model_names(None)
-    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "gateway.yaml", **document}
+    parts["devices"]["items"]["properties"]["model"]["examples"] = model_names(None)
+    whole: _Schema = {"required": document.pop("required"), "properties": {}}
+    for key, part in parts.items():
+        must = {"required": part.pop("required")} if "required" in part else {}
+        if must := must | TOGETHER.get(key, {}):
+            whole["properties"][key] = must
+    draft = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "gateway.yaml"}
+    return {**draft, **document, "if": _IS_A_PART, "else": whole}
 
 
 def _finished(given: _Schema, path: str, parts: Mapping[str, _Schema]) -> _Schema:

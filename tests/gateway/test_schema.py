@@ -117,11 +117,23 @@ def test_yaml_in_the_docs_fits(block: str) -> None:
             [{"port" if "address" not in device else "address": "/", **device} for device in piece]
         )
     elif isinstance(piece, dict) and piece.keys() & SCHEMA["properties"].keys():
-        Draft7Validator({**SCHEMA, "required": []}).validate(piece)
+        VALIDATOR.validate(piece)
 
 
 def test_there_is_yaml_in_the_docs() -> None:
     assert len(YAML_BLOCKS) >= 3
+
+
+def test_a_part_of_a_configuration_lacks_nothing() -> None:
+    VALIDATOR.validate({"site": "northside", "broker": {"username": "exam-3"}, "outbox": {"keep_days": 7}})
+    room = {"include": "site.yaml", "room": "exam-3", "broker": {"password_file": "mqtt-password"}, "metrics": {}}
+    assert {error.validator for error in VALIDATOR.iter_errors(room)} <= {"additionalProperties"}
+    assert not VALIDATOR.is_valid({"site": "northside", "broker": {"user": "exam-3"}})
+
+
+@pytest.mark.parametrize("key", ["site", "broker", "outbox", "devices"])
+def test_a_whole_one_lacks_what_it_lacks(key: str) -> None:
+    assert not VALIDATOR.is_valid({other: value for other, value in GOOD.items() if other != key})
 
 
 RIGHT: list[tuple[str, object]] = [
