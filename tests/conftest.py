@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
+from simulators.chart import Chart
+
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 
 
@@ -43,5 +45,17 @@ def must_fit() -> Callable[[bytes | str], Any]:
             validators[name] = Draft7Validator(closed(schema))
         validators[name].validate(document)
         return document
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def all_fit(must_fit: Callable[[bytes], Any]) -> Callable[[Chart], None]:
+    """Hold whatever a chart heard against the schemas; an empty message only clears a state."""
+
+    def check(chart: Chart) -> None:
+        for delivery in (*chart.deliveries, *chart.events, *chart.states):
+            if delivery.body:
+                must_fit(delivery.body)
 
     return check
