@@ -76,3 +76,19 @@ def test_the_rooms_file_in_the_page_for_it_says_what_the_page_says(
     said = capsys.readouterr()
     assert said.err == ""
     assert said.out == "broker.username" + told.replace("/etc/vitals-gateway", str(tmp_path))
+
+
+def test_the_page_for_mas_fits_a_sheet_and_speaks_their_words() -> None:
+    """520 words in this form are one page of Letter or A4 at 10.5 points, tables and all."""
+    page = (ROOT / "docs" / "mas.md").read_text(encoding="utf-8")
+    assert len(page.split()) <= 520
+    for word in ("MQTT", "broker", "topic", "JSON", "YAML", "gateway", "Bluetooth", "disposition", "quarantine", "log"):
+        assert not re.search(rf"\b{word}\b", page, re.IGNORECASE), word
+    for state in ("questionable", "held", "error", "corrected", "test", "demo"):
+        assert f"**{state}**" in page
+
+
+def test_the_readme_names_every_page_of_docs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in readme, page.name

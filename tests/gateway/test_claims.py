@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -28,11 +29,11 @@ def claims(changed: list[str]) -> Claims:
     return Claims(ORIGIN, devices, changed.append)
 
 
-def test_a_claim_is_made_of_each_radio_address_and_of_no_port() -> None:
+def test_a_claim_is_made_of_each_radio_address_and_of_no_port(must_fit: Callable[[bytes], Any]) -> None:
     made = claims([])
     ((topic, payload),) = made.states.items()
     assert topic == f"{BASE}/exam-3"
-    assert json.loads(payload)["device"] == {"id": "cuff", "model": "and-ua-651ble", "hardware": "C8:1E:8E:00:00:01"}
+    assert must_fit(payload)["device"] == {"id": "cuff", "model": "and-ua-651ble", "hardware": "C8:1E:8E:00:00:01"}
     assert made.watch is not None
     assert made.watch.filters == (f"{BASE}/+",)
 

@@ -138,9 +138,11 @@ async def broker() -> AsyncIterator[OwnBroker]:
 
 
 @pytest.fixture
-async def chart(broker: OwnBroker) -> AsyncIterator[Chart]:
+async def chart(broker: OwnBroker, all_fit: Callable[[Chart], None]) -> AsyncIterator[Chart]:
+    """A chart that hears all of the broker. Whatever came, by whichever test, is as docs/schemas say."""
     async with Chart(broker.host, broker.port, "vitals/v1/#") as chart:
         yield chart
+    all_fit(chart)
 
 
 @pytest.fixture

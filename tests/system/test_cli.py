@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,10 @@ def test_a_simulated_scale_needs_no_radio() -> None:
     assert not {"bleak", "dbus_fast", "bumble"} & set(loaded)
 
 
-def test_demo_prints_payloads_one_a_line_and_nothing_else() -> None:
+def test_demo_prints_payloads_one_a_line_and_nothing_else(must_fit: Callable[[str], Any]) -> None:
     done = call("demo", "--seconds", "10", "--json")
     assert done.returncode == 0
-    payloads = [json.loads(line) for line in done.stdout.splitlines()]
+    payloads = [must_fit(line) for line in done.stdout.splitlines()]
     assert payloads
     assert {payload["mode"] for payload in payloads} == {"demo"}
     assert {payload["schema"] for payload in payloads} == {"vitals.reading/1"}

@@ -142,7 +142,9 @@ def value(payload: Mapping[str, Any], kind: str) -> Any:
 
 
 @pytest.fixture
-async def exam_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ExamRoom]:
+async def exam_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_fit: Callable[[Chart], None]
+) -> AsyncIterator[ExamRoom]:
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(own_broker(config=("max_queued_messages 0",)))
         chart = await stack.enter_async_context(Chart(broker.host, broker.port, "vitals/v1/#"))
@@ -161,6 +163,7 @@ async def exam_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         made = ExamRoom(tmp_path, room, chart, broker.port, cuff, neighbor, thermometer)
         stack.push_async_callback(made.stop)
         yield made
+    all_fit(chart)
 
 
 async def _close_bleak() -> None:
