@@ -40,7 +40,7 @@ from drivers.ble.session import (
 )
 from drivers.contract import Battery, ClockReading, ClockSetting, Event, Identity, Notice, Rejected, Sample, Site
 from drivers.errors import DeviceRefused, LinkError, LinkFault
-from drivers.links.bluetooth import GattLink, Value
+from drivers.links.gatt import GattLink, Value
 from drivers.models import DeviceModel
 from drivers.spot_check import SpotChecks
 from gateway.activity import Activity

@@ -23,9 +23,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from drivers.errors import LinkFault, LinkLost
-from drivers.links.bluetooth import GattLink, Sighting, connect, hang_up_what_was_left, scanning
+from drivers.links.bluetooth import Sighting, connect, scanning
 from drivers.links.bluez import Bluez, radio_is_real
 from drivers.links.bluez_agent import Person
+from drivers.links.gatt import GattLink, hang_up_what_was_left
 
 _log = logging.getLogger(__name__)
 

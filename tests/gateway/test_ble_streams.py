@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from drivers.links.bluetooth import Value
+from drivers.links.gatt import Value
 from gateway.ble_supervisor import BleSupervisor
 from gateway.catalogue import CatalogueError, data_folder, load_model, load_ranges
 from gateway.clock import Clock

@@ -18,7 +18,7 @@ import pytest
 from drivers.ble import date_time
 from drivers.ble.session import Subscribe
 from drivers.errors import DeviceRefused, LinkFault
-from drivers.links.bluetooth import GattLink, Value
+from drivers.links.gatt import GattLink, Value
 from gateway import ble_supervisor
 from gateway.ble_session import BleSession, _perform
 from gateway.ble_supervisor import BleSupervisor

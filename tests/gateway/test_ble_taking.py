@@ -14,7 +14,7 @@ import pytest
 
 from drivers.ble import date_time
 from drivers.errors import LinkFault, LinkLost
-from drivers.links.bluetooth import Value
+from drivers.links.gatt import Value
 from drivers.links.radio import Radio
 from gateway import ble_session, pairing
 from gateway.ble_session import Observer

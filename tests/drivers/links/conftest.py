@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from bleak.backends.bluezdbus import manager as bleak_manager
 
-from drivers.links import bluetooth, bluez, radio
+from drivers.links import bluez, calls, radio
 from drivers.links.bluez import Bluez
 from drivers.links.radio import Radio
 from simulators.ble.and_ua_651ble import AndUa651ble
@@ -78,7 +78,7 @@ async def start_radio(room: Room) -> AsyncIterator[Callable[..., Radio]]:
 
     yield start
     await _stop(running)
-    await _eventually(lambda: not bluetooth._abandoned)
+    await _eventually(lambda: not calls._abandoned)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drivers.errors import LinkFault, LinkLost
-from drivers.links.bluetooth import GattLink, Value
+from drivers.links.gatt import GattLink, Value
 
 ONE, OTHER = "49123040-aee8-11e1-a74d-0002a5d5c51b", "4d0bf320-aee8-11e1-a0d9-0002a5d5c51b"
 

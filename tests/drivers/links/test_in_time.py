@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from drivers.links import bluetooth
-from drivers.links.bluetooth import in_time
+from drivers.links import calls
+from drivers.links.calls import in_time
 
 PATIENCE_S = 15.0
 
@@ -39,7 +39,7 @@ async def test_in_time_ends_with_its_limit_or_with_the_link() -> None:
     asyncio.get_running_loop().call_later(0.01, gone.set_result, None)
     with pytest.raises(TimeoutError):
         await in_time(forever(), 60.0, gone)
-    assert not bluetooth._abandoned
+    assert not calls._abandoned
 
 
 async def test_a_call_that_was_cancelled_from_within_is_no_cancellation_of_ours() -> None:
@@ -53,7 +53,7 @@ async def test_a_call_that_was_cancelled_from_within_is_no_cancellation_of_ours(
 async def test_a_call_that_cannot_be_cancelled_is_left_behind_and_what_it_answers_late_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bluetooth, "ABANDON_S", 0.02)
+    monkeypatch.setattr(calls, "ABANDON_S", 0.02)
     go_on, given_back = asyncio.Event(), []
 
     async def stubborn() -> str:
@@ -69,10 +69,10 @@ async def test_a_call_that_cannot_be_cancelled_is_left_behind_and_what_it_answer
 
     with pytest.raises(TimeoutError):
         await in_time(stubborn(), 0.01, too_late=give_back)
-    assert bluetooth._abandoned
+    assert calls._abandoned
     go_on.set()
     async with asyncio.timeout(PATIENCE_S):
-        while bluetooth._abandoned:  # noqa: ASYNC110 - what is left behind tells nobody
+        while calls._abandoned:  # noqa: ASYNC110 - what is left behind tells nobody
             await asyncio.sleep(0)
     assert given_back == ["late"]
 

@@ -17,10 +17,10 @@ from bleak_retry_connector import establish_connection
 from dbus_fast import Message, Variant
 
 from drivers.errors import DeviceRefused, LinkError, LinkFault, LinkLost, LinkTimeout
-from drivers.links import bluetooth
+from drivers.links import bluetooth, calls, gatt
 from drivers.links import bluez as bluez_module
 from drivers.links import radio as radio_module
-from drivers.links.bluetooth import GattLink
+from drivers.links.gatt import GattLink
 from drivers.links.radio import Radio
 from simulators.ble.and_ua_651ble import AndUa651ble
 from simulators.ble.faults import BleFault
@@ -156,7 +156,7 @@ async def test_a_disconnection_that_is_not_answered_is_asked_for_once_more(
     room: Room, radio: Radio, cuff: AndUa651ble, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that stays connected does not advertise: it would never be heard again."""
-    monkeypatch.setattr(bluetooth, "DISCONNECT_S", 0.2)
+    monkeypatch.setattr(calls, "DISCONNECT_S", 0.2)
     await cuff.advertise()
     async with linked(radio):
         room.bluez.fail("Device1.Disconnect", Unanswered())
@@ -192,7 +192,7 @@ async def test_a_device_that_vanished_is_given_up_in_time(
     await cuff.measure(120, 80, 60)
     error = await fails(read_all(radio))
     assert error.fault is LinkFault.NOT_CONNECTED
-    await eventually(lambda: not bluetooth._abandoned)
+    await eventually(lambda: not calls._abandoned)
     monkeypatch.setattr(bluetooth, "CONNECT_S", 10.0)
     await cuff.advertise()
     assert len(await read_all(radio)) == 1
@@ -263,7 +263,7 @@ async def test_a_session_that_is_cancelled_in_the_moment_of_connecting_leaves_no
     tasks.append(asyncio.create_task(read_all(radio)))
     await asyncio.wait(tasks, timeout=PATIENCE_S)
     assert tasks[0].cancelled()
-    await eventually(lambda: not connected(room) and not bluetooth._abandoned)
+    await eventually(lambda: not connected(room) and not calls._abandoned)
 
 
 @asynccontextmanager
@@ -378,8 +378,8 @@ async def test_a_call_that_is_never_answered_ends(
     eventually: Eventually,
     call: str,
 ) -> None:
-    monkeypatch.setattr(bluetooth, "CALL_S", 0.1)
-    monkeypatch.setattr(bluetooth, "BOND_S", 0.1)
+    monkeypatch.setattr(gatt, "CALL_S", 0.1)
+    monkeypatch.setattr(gatt, "BOND_S", 0.1)
     await cuff.advertise()
     room.bluez.fail(call, Unanswered())
     async with linked(radio) as link:
@@ -623,7 +623,7 @@ async def test_what_comes_until_the_link_is_closed_can_still_be_taken(
 async def test_a_device_that_floods_is_given_up_and_what_fits_is_answered(
     room: Room, radio: Radio, cuff: AndUa651ble, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(bluetooth, "VALUES_LIMIT", 10)
+    monkeypatch.setattr(gatt, "VALUES_LIMIT", 10)
     cuff.peripheral.on_subscribed = None
     await cuff.advertise()
     async with linked(radio) as link:
@@ -910,7 +910,7 @@ async def test_ten_sessions_leave_nothing_behind(
     async def session() -> None:
         record = await cuff.measure(120, 80, 60)
         assert await read_all(radio) == [record]
-        await eventually(lambda: not connected(room) and not bluetooth._abandoned)
+        await eventually(lambda: not connected(room) and not calls._abandoned)
 
     def held() -> tuple[int, int, int]:
         manager = bleak_manager._global_instances[asyncio.get_running_loop()]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drivers.links import bluetooth
+from drivers.links import bluetooth, calls, gatt
 from simulators.ble.faults import BleFault
 from simulators.ports.bluez_objects import Unanswered
 from simulators.ports.pty import PtyPort
@@ -103,8 +103,10 @@ async def _a_flood(exam_room: Any) -> None:
 async def test_weights_arrive_one_by_one(
     exam_room: Any, scale: Scale, trouble: Callable[[Any], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("CALL_S", "BOND_S", "CONNECT_S", "DISCONNECT_S", "ABANDON_S"):
-        monkeypatch.setattr(bluetooth, name, 0.7)
+    limits = {gatt: ("CALL_S", "BOND_S"), bluetooth: ("CONNECT_S",), calls: ("DISCONNECT_S", "ABANDON_S")}
+    for module, names in limits.items():
+        for name in names:
+            monkeypatch.setattr(module, name, 0.7)
     await exam_room.start()
     await exam_room.listening()
     await exam_room.until(lambda devices: devices["scale"]["reason"] == "not_heard_yet")

@@ -23,7 +23,7 @@ import pytest
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
-from drivers.links import bluetooth
+from drivers.links import bluetooth, calls
 from gateway import ble_supervisor
 from simulators.ble.and_device import AndDevice
 from simulators.ble.and_ua_651ble import AndUa651ble
@@ -66,7 +66,7 @@ async def at_rest(exam_room: Any, devices: Iterable[AndDevice]) -> None:
         while exam_room.service._attendants.radio._links or any(device.peripheral.connection for device in devices):  # noqa: ASYNC110 - two processes' worth of parts, no Event
             await asyncio.sleep(0.01)
     await exam_room.nothing_left()
-    await asyncio.sleep(2 * bluetooth.LAST_WORD_S)  # what bleak does behind a link's end has no event
+    await asyncio.sleep(2 * calls.LAST_WORD_S)  # what bleak does behind a link's end has no event
 
 
 async def until_told(device: AndDevice) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drivers.links import bluetooth
+from drivers.links import bluetooth, calls, gatt
 from gateway.store import Store
 from simulators.ble.faults import BleFault
 from simulators.ports.bluez_objects import BluezError, Unanswered
@@ -29,8 +29,10 @@ async def listening(exam_room: Any) -> Any:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that are never answered are given up soon."""
-    for name in ("CALL_S", "BOND_S", "CONNECT_S", "DISCONNECT_S", "ABANDON_S"):
-        monkeypatch.setattr(bluetooth, name, 0.7)
+    limits = {gatt: ("CALL_S", "BOND_S"), bluetooth: ("CONNECT_S",), calls: ("DISCONNECT_S", "ABANDON_S")}
+    for module, names in limits.items():
+        for name in names:
+            monkeypatch.setattr(module, name, 0.7)
 
 
 async def well(exam_room: Any, systolic: int = 128) -> dict[str, Any]:
