@@ -57,7 +57,7 @@ async def test_a_broker_that_acknowledges_nothing_is_left_without_a_word(
         await sender.until_in_flight(30)
         reroute(sender, broker.port)
         await sender.until_depth(0)
-        assert sequences(chart) == list(range(1, 31))
+        await chart.wait_for(lambda chart: sequences(chart) == list(range(1, 31)), PATIENCE_S)
         assert scripted.farewells == [False], "its will speaks for us"
 
 

@@ -37,6 +37,13 @@ def last_state(chart: Chart, leaf: str) -> dict[str, Any]:
     return answer
 
 
+async def remembered(gateway: Any, config_hash: str) -> None:
+    """Wait until this configuration is on disk as the last good one."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(config_hash in kept.read_text() for kept in gateway.folder.glob("last-good-*.json")):
+            await asyncio.sleep(0.01)
+
+
 async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
     gateway: Any, chart: Chart, new_port: NewPort
 ) -> None:
@@ -54,6 +61,7 @@ async def test_with_a_bad_yaml_the_last_good_one_runs_and_says_so(
         "first_problem": None,
         "left_out": [],
     }
+    await remembered(gateway, good["config_hash"])
     assert await gateway.stop() == 0
 
     (gateway.folder / "site.yaml").write_text("publish_raww: false\n")
@@ -101,11 +109,8 @@ async def test_what_a_reload_took_is_the_last_good_one(gateway: Any, new_port: N
     yaml = gateway.folder / "gateway.yaml"
     yaml.write_text(yaml.read_text() + "publish_raw: true\n")
     await ask(gateway, "reload")
-    (kept,) = gateway.folder.glob("last-good-*.json")
-    async with asyncio.timeout(PATIENCE_S):
-        while before["config_hash"] in kept.read_text():  # noqa: ASYNC110 - a file sets no Event
-            await asyncio.sleep(0.01)
     after = (await gateway.status())["gateway"]
+    await remembered(gateway, after["config_hash"])
     assert await gateway.stop() == 0
     gateway.devices[0] = "{"
     await gateway.start()
