@@ -35,6 +35,10 @@ class Parts:
         task = self._tasks[name] = asyncio.create_task(work, name=name)
         task.add_done_callback(self._on_end)
 
+    def let_end(self, name: str) -> None:
+        """Let this part end by itself from now on: it has been told to."""
+        self._tasks[name].remove_done_callback(self._on_end)
+
     async def stop(self, *names: str) -> None:
         """Cancel these parts, those of them that run, and wait for their end."""
         tasks = [task for name, task in self._tasks.items() if name in names]

@@ -60,6 +60,7 @@ async def test_a_person_on_a_scale_is_one_reading(model: str, gateway: Any, char
         scale.step_on(61.2)
         await chart.wait_for(lambda chart: len(chart.deliveries) == 2, timeout=20)
     assert await gateway.stop() == 0
+    assert "ERROR" not in (gateway.folder / "gateway.log").read_text()
     assert weights(chart) == [83.7, 61.2]
     assert not chart.gaps
     first = chart.deliveries[0]
