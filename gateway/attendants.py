@@ -134,6 +134,14 @@ class Attendants:
 
     # ---- the exchange --------------------------------------------------------------------------------------------
 
+    def let_go(self, roster: Roster) -> None:
+        """Let nobody certify or pair who is to be stopped: a test that began there would not be known to who follows.
+
+        To be called in the step of the loop that found none of them busy.
+        """
+        for id_ in (*roster.removed, *roster.restarted):
+            self.by_id[id_].trials.is_taken = True
+
     async def retire(self, roster: Roster) -> None:
         """Stop who is gone or changed; what they had settled is handed to the outbox. Raises TimeoutError."""
         names = [_part(id_) for id_ in (*roster.removed, *roster.restarted)]

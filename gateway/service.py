@@ -226,6 +226,7 @@ class Service:
         if (busy := self._attendants.busy_with(roster)) is not None:
             raise Refused([f"device {busy} now: reload when that is done"])
         # From here on nothing is refused.
+        self._attendants.let_go(roster)
         self._running = prepared
         self._chores.origin, self._chores.keep_days = self._origin, settings.outbox.keep_days
         self._chores.status_line = _status_line(settings)
