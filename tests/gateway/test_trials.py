@@ -131,6 +131,37 @@ async def test_what_was_told_before_the_end_owes_nothing(room: Room) -> None:
     assert room.arrives() == HELD
 
 
+async def test_who_stands_on_it_since_the_test_is_not_taken_for_a_patient_after_a_reload(room: Room) -> None:
+    model = load_model("and-standard-scale")
+
+    def attended() -> SerialActivity:
+        room.activity = SerialActivity(model)
+        room.trials = Trials(room.clock, room.activity, room.told.append, is_pressure=False)
+        return room.activity
+
+    activity = attended()
+    room.open()
+    activity.bytes_came(room.at)
+    assert room.arrives() == TEST
+    activity.take(Sample((Measurement("body_weight", Decimal(80), "kg"),)), room.at)
+    room.at += 0.5
+    room.trials.end()
+    earlier, at = room.trials, room.at
+    while room.at < at + 2 * LATE_S:  # whoever it is stays on it
+        room.at += 0.5
+        activity.bytes_came(room.at)
+        activity.take(Notice("repeat"), room.at)
+    activity = attended()
+    room.trials.succeed(earlier)
+    activity.opened(room.at)
+    room.at += 0.5
+    activity.bytes_came(room.at)
+    assert room.arrives() == HELD
+    room.at += 60.0
+    activity.bytes_came(room.at)
+    assert room.arrives() == REAL
+
+
 async def test_an_old_or_undated_record_that_arrives_meanwhile_is_held_as_a_patients(room: Room) -> None:
     room.open()
     assert room.arrives(stored=True) == HELD
