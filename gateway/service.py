@@ -141,7 +141,7 @@ class Service:
         refreshed = asyncio.create_task(self._chores.refresh_clock())
         await self._attendants.remember(self._roster)
         self._attendants.adopt(self._roster)
-        self._certify.remember(self._roster.new[id_] for id_ in self._roster.added)
+        self._certify.remember(self._roster.strangers)
         self._health.attach(
             self._publisher, self._attendants.standings, self._attendants.gone, self._requests, self._claims
         )
@@ -251,7 +251,7 @@ class Service:
         """In one step of the loop: the new attendants are in their places, told of, and run."""
         topics_before, claims_before = set(self._health.topics), self._claims.states
         self._attendants.adopt(roster)
-        self._certify.remember(roster.new[id_] for id_ in roster.added)
+        self._certify.remember(roster.strangers)
         self._health.leave_out(self._running.settings.left_out)
         self._claims.change(roster.devices.values())
         for device in roster.new:

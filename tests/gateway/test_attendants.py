@@ -116,3 +116,19 @@ async def test_who_certifies_while_its_attendant_goes_is_told_that_it_is_busy(at
     attendants.adopt(roster)
     with attendants.by_id["cuff"].trials.taken(lambda *_: None):
         pass
+
+
+async def test_another_cuff_under_the_same_id_inherits_no_test(attendants: Attendants) -> None:
+    """What the spare one keeps in its memory, from another room, may be a patient's."""
+    earlier = attendants.by_id["cuff"]
+    assert isinstance(earlier, BleSupervisor)
+    earlier.trials.open(300.0)
+    earlier.trials.end()
+    earlier._attended.observed = (0.0, 10.0)
+    roster = attendants.prepare([replace(CUFF, address="C8:1E:8E:00:00:02")], HOUSE)
+    await attendants.retire(roster)
+    attendants.adopt(roster)
+    later = attendants.by_id["cuff"]
+    assert isinstance(later, BleSupervisor)
+    assert not later.trials.past
+    assert later._attended.observed[1] == float("-inf")
