@@ -28,7 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.futures import fail, settle
-from gateway.mqtt_socket import MqttSocket
+from gateway.mqtt_socket import MqttClient, MqttSocket
 
 KEEPALIVE_S = 20
 CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
@@ -156,7 +156,7 @@ class Connection:
         self._on_puback = on_puback
         self._abandoned = False
         self._pubacks: list[tuple[int, int]] = []  # of the piece that is being read
-        self._client = Client(
+        self._client = MqttClient(
             CallbackAPIVersion.VERSION2,
             client_id=login.client_id,
             protocol=MQTTv5 if login.protocol == 5 else MQTTv311,

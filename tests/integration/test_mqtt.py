@@ -78,6 +78,30 @@ async def test_the_brokers_own_words_are_passed_on(scripted: Any) -> None:
         assert "another gateway uses the name northside-exam-3" in ended.reason
 
 
+async def test_who_hangs_up_while_we_write_is_heard_out() -> None:
+    """Its PUBACK and its last word lie in the socket when the next write finds that it has gone."""
+    acks: list[tuple[int, int]] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> socket.socket:
+            client, _ = server.accept()
+            client.recv(4096)  # CONNECT
+            client.sendall(bytes.fromhex("20 03 00 00 00"))
+            return client
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        async with opened(plain(server.getsockname()[1]), None, lambda *ack: acks.append(ack)) as connection:
+            client = await serving
+            mid = connection.publish(READING)
+            await asyncio.get_running_loop().run_in_executor(None, client.recv, 8)  # not all of it: it is reset
+            client.sendall(bytes.fromhex("40 02") + mid.to_bytes(2) + bytes.fromhex("E0 01 95"))
+            client.close()
+            connection.publish(READING)  # in this step: written before the next that reads
+            await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
+            assert connection.ended.result().code == 0x95
+            assert acks == [(mid, mqtt.SUCCESS)]
+
+
 async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: Any) -> None:
     scripted.disconnect = lambda _message: 0x8B
     async with opened(plain(scripted.port)) as connection:
