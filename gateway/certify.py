@@ -63,6 +63,7 @@ class Certify:
         self._file = TrialFile(settings.outbox.path)
         self._saving: set[asyncio.Task[None]] = set()
         self._walks: dict[str, Walk] = {}
+        self._planned: dict[str, Trial] = {}  # by device: on its way to the disk, not open yet
         self._known = dict(self._file.load(clock))  # trials by hardware, of devices that are gone since, too
         self.change(settings)
 
@@ -154,18 +155,22 @@ class Certify:
 
     async def _open(self, attendant: Attendant, for_s: float) -> str:
         """Open a trial once the device is at rest; answer until when, on the room's clock. Raises NotSaved."""
-        trials = attendant.trials
-        while True:
-            while not attendant.is_at_rest:  # noqa: ASYNC110 - it is told by silence
-                await asyncio.sleep(REST_LOOK_S)
-            if attendant.standing.device.model.memory in _WITH_STAMPS:
-                try:
-                    await self._file.save(self._all_trials({attendant.standing.device.id: trials.planned(for_s)}))
-                except OSError as error:
-                    raise NotSaved from error
-            if attendant.is_at_rest:
-                until = trials.open(for_s)
-                return f"{until.astimezone(self._zone):%H:%M:%S}"
+        trials, name = attendant.trials, attendant.standing.device.id
+        try:
+            while True:
+                while not attendant.is_at_rest:  # noqa: ASYNC110 - it is told by silence
+                    await asyncio.sleep(REST_LOOK_S)
+                if attendant.standing.device.model.memory in _WITH_STAMPS:
+                    self._planned[name] = trials.planned(for_s)
+                    try:
+                        await self._file.save(self._all_trials())
+                    except OSError as error:
+                        raise NotSaved from error
+                if attendant.is_at_rest:
+                    until = trials.open(for_s)
+                    return f"{until.astimezone(self._zone):%H:%M:%S}"
+        finally:
+            self._planned.pop(name, None)
 
     def _closed(self) -> None:
         """Have it on disk that trials have ended."""
@@ -175,19 +180,18 @@ class Certify:
 
     async def _save(self) -> None:
         try:
-            await self._file.save(self._all_trials({}))
+            await self._file.save(self._all_trials())
         except OSError:
             _log.warning("the end of a test is not on disk: after a restart, what was measured in it is held")
 
-    def _all_trials(self, planned: Mapping[str, Trial]) -> dict[str, Sequence[Trial]]:
+    def _all_trials(self) -> dict[str, Sequence[Trial]]:
+        """Answer past, open and planned ones of all devices: whoever saves, saves the others' too."""
         for name, attendant in self._attendants.items():
             device = attendant.standing.device
             if device.model.memory not in _WITH_STAMPS:
                 continue
-            running = attendant.trials.running
-            more = [*([running] if running is not None else []), *([planned[name]] if name in planned else [])]
-            if attendant.trials.past or more:
-                self._known[_hardware(device)] = [*attendant.trials.past, *more]
+            more = [trial for trial in (attendant.trials.running, self._planned.get(name)) if trial is not None]
+            self._known[_hardware(device)] = [*attendant.trials.past, *more]
         return dict(self._known)
 
 
