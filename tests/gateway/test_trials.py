@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.contract import Measurement, Notice, Sample
+from gateway import trial_file
 from gateway.activity import Activity, SerialActivity
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
@@ -278,6 +280,32 @@ async def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         await TrialFile(tmp_path / "no-folder" / "outbox.db").save({})
+
+
+async def test_what_a_disk_has_held_up_is_not_written_over_what_came_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, file, held_up = Room(), TrialFile(tmp_path / "outbox.db"), [threading.Event()]
+    write, planned = file._replace, room.trials.planned(LONGEST_S)
+
+    def slow(data: bytes) -> None:
+        if held_up:
+            held_up.pop().wait()
+        write(data)
+
+    monkeypatch.setattr(file, "_replace", slow)
+    monkeypatch.setattr(trial_file, "SAVE_S", 0.05)
+    going = held_up[0]
+    with pytest.raises(OSError, match="does not answer"):
+        await file.save({})
+    with pytest.raises(OSError, match="does not answer"):
+        await file.save({"cuff": [planned]})
+    going.set()
+    monkeypatch.setattr(trial_file, "SAVE_S", 20.0)
+    await file.save({"cuff": [planned]})
+    assert list(file.load(room.clock)) == ["cuff"]
+    file._write(b"{}", 1)
+    assert list(file.load(room.clock)) == ["cuff"]
 
 
 async def test_one_at_a_time_and_the_end_of_who_took_it_ends_the_trial(room: Room) -> None:
