@@ -334,7 +334,7 @@ class Connection:
         """On the loop: who subscribed there knows the packet identifier by now."""
         if self._inbox is None or subscription in self._echo_subscriptions:
             return
-        if subscription == self._first_subscription:
+        if subscription == self._first_subscription and refusals:  # a broker may send an answer without any
             self._inbox.refused(refusals.pop(0))
         if self._inbox.watch is not None and refusals:
             self._inbox.watch.refused(next(filter(None, refusals), None))

@@ -102,6 +102,34 @@ async def test_who_hangs_up_while_we_write_is_heard_out() -> None:
             assert acks == [(mid, mqtt.SUCCESS)]
 
 
+async def test_an_answer_to_a_subscription_that_says_nothing_harms_nobody() -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    acks: Acks = asyncio.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)  # CONNECT
+                client.sendall(bytes.fromhex("20 03 00 00 00"))
+                asked = client.recv(4096)
+                client.sendall(bytes.fromhex("90 03") + asked[2:4] + bytes(1) + bytes.fromhex("40 02 00 07"))
+                client.recv(4096)
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        inbox = mqtt.Inbox("in", lambda *_: None, lambda _: None)
+        address, login = plain(server.getsockname()[1]), Login("northside-exam-3")
+        connection = await Connection.open(address, login, WILL, 50, lambda *ack: acks.put_nowait(ack), inbox)
+        for _ in range(7):
+            connection.publish(READING)
+        await asyncio.wait_for(acks.get(), PATIENCE_S)  # it came behind
+        connection.close()
+        await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
+        await serving
+    assert not failures
+
+
 async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: Any) -> None:
     scripted.disconnect = lambda _message: 0x8B
     async with opened(plain(scripted.port)) as connection:
