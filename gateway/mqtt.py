@@ -196,15 +196,17 @@ class Connection:
         """Connect and be let in. Raises BrokerAway, BrokerRefused."""
         connection = cls(address, login, will, window, on_puback, inbox)
         threading.Thread(target=connection._connect, name=f"connect {address}", daemon=True).start()
+        is_open = False
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await connection._connected
+            is_open = True
         except TimeoutError:
             raise BrokerAway(
                 f"{address} does not answer: is it the broker's address, does a firewall drop it?"
             ) from None
         finally:
-            if connection._connected.cancelled() or connection._connected.exception():
+            if not is_open:  # also where nobody waits any more in the step in which it was let in
                 connection._abandoned = True
                 connection.close()
         return connection

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client
 
-from gateway import mqtt
+from gateway import futures, mqtt
 from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Login, Message
 from simulators.broker import free_port, own_broker
 
@@ -219,6 +219,37 @@ async def test_who_is_no_broker_is_told_from_one_that_is_away() -> None:
         said = await refusal(plain(port))
     assert said.startswith(f"BrokerAway: 127.0.0.1:{port} hung up before it let us in")
     assert "is it an MQTT port?" in said
+
+
+async def test_a_connection_that_is_let_in_as_nobody_waits_any_more_is_hung_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another way to the broker, or the stop, in the very step of its CONNACK."""
+    opening: asyncio.Task[Connection]
+
+    def settle(future: asyncio.Future[Any], result: object) -> None:
+        futures.settle(future, result)
+        opening.cancel()
+
+    monkeypatch.setattr(mqtt, "settle", settle)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> bytes:
+            client, _ = server.accept()
+            with client:
+                client.settimeout(3.0)
+                client.recv(4096)  # CONNECT
+                client.sendall(bytes.fromhex("20 03 00 00 00"))
+                return client.recv(4096)
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        login = Login("northside-exam-3")
+        opening = asyncio.ensure_future(
+            Connection.open(plain(server.getsockname()[1]), login, WILL, 50, lambda _mid, _code: None)
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert (await serving)[:1] == b"\xe0", "DISCONNECT"
 
 
 async def test_a_connection_that_nobody_waits_for_any_more_is_hung_up() -> None:
