@@ -75,8 +75,8 @@ class SerialActivity(Activity):
         self._breaks = {*model.settling.breaks, *model.spot_check.breaks, *_EMPTY}
 
     def opened(self, now: float) -> None:
-        """Take note that its port was opened."""
-        self.goes_on(now, self._silence_s)
+        """Take note that its port was opened: no rest was heard while it was closed."""
+        self._until = now + self._silence_s
 
     def bytes_came(self, now: float) -> None:
         """Take note of bytes, before their events are taken."""

@@ -68,6 +68,12 @@ class Roster:
     intakes: dict[str, Intake] = field(default_factory=dict)  # of those who were not there before
     removed: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
+    exchanged: tuple[str, ...] = ()  # of `restarted`: another device under the same name
+
+    @property
+    def strangers(self) -> tuple[Attendant, ...]:
+        """Those of hardware that was not there under this name before: an earlier one's tests are not theirs."""
+        return tuple(one for id_, one in self.new.items() if id_ in self.intakes or id_ in self.exchanged)
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -104,7 +110,9 @@ class Attendants:
         removed = tuple(id_ for id_ in self._devices if id_ not in wanted)
         restarted = tuple(id_ for id_, device in wanted.items() if self._must_restart(device, house))
         added = [device for id_, device in wanted.items() if id_ not in self._devices]
-        roster = Roster(wanted, house, self._radio_for(devices), removed=removed, restarted=restarted)
+        exchanged = tuple(id_ for id_ in restarted if wanted[id_].address != self._devices[id_].address)
+        radio = self._radio_for(devices)
+        roster = Roster(wanted, house, radio, removed=removed, restarted=restarted, exchanged=exchanged)
         for device in added:
             roster.intakes[device.id] = Intake(device, house.origin, house.ranges, self._clock, house.zone)
         for id_ in (*restarted, *roster.added):
@@ -134,6 +142,14 @@ class Attendants:
 
     # ---- the exchange --------------------------------------------------------------------------------------------
 
+    def let_go(self, roster: Roster) -> None:
+        """Let nobody certify or pair who is to be stopped: a test that began there would not be known to who follows.
+
+        To be called in the step of the loop that found none of them busy.
+        """
+        for id_ in (*roster.removed, *roster.restarted):
+            self.by_id[id_].trials.is_taken = True
+
     async def retire(self, roster: Roster) -> None:
         """Stop who is gone or changed; what they had settled is handed to the outbox. Raises TimeoutError."""
         names = [_part(id_) for id_ in (*roster.removed, *roster.restarted)]
@@ -157,13 +173,13 @@ class Attendants:
         for id_, device in roster.devices.items():
             self._intakes[id_].change(device, house.origin, house.ranges, house.zone)
         before = dict(self.by_id)
-        for id_ in roster.restarted:
+        for id_ in set(roster.restarted).difference(roster.exchanged):
             roster.new[id_].trials.succeed(before[id_].trials)
         self.by_id.clear()
         self.by_id.update({id_: roster.new.get(id_) or before[id_] for id_ in roster.devices})
         self.standings.clear()
         self.standings.update({id_: attendant.standing for id_, attendant in self.by_id.items()})
-        self._share(roster.radio, before)
+        self._share(roster.radio, {id_: one for id_, one in before.items() if id_ not in roster.exchanged})
 
     def start(self, roster: Roster) -> None:
         """Let the new ones run."""

@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from drivers.contract import Notice
@@ -27,6 +27,7 @@ from gateway.outbox import Outbox
 from gateway.payload import Origin
 from gateway.publisher import Publisher
 from gateway.settings import Settings
+from gateway.standing import DeviceStatus
 from gateway.trial_file import TrialFile
 from gateway.trials import LONGEST_S, Trial
 from gateway.walk import Asked, Attendant, NotSaved, Walk
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 LEAST_S = 5.0
 REST_LOOK_S = 0.1
 _WITH_STAMPS = frozenset({"stamped", "kept"})
+_RECONFIGURED = ("reconfigured", "a reload has changed it, or taken it away, meanwhile", "certify it once more")
+_T = TypeVar("_T")
 
 
 class Certify:
@@ -60,6 +63,7 @@ class Certify:
         self._file = TrialFile(settings.outbox.path)
         self._saving: set[asyncio.Task[None]] = set()
         self._walks: dict[str, Walk] = {}
+        self._planned: dict[str, Trial] = {}  # by device: on its way to the disk, not open yet
         self._known = dict(self._file.load(clock))  # trials by hardware, of devices that are gone since, too
         self.change(settings)
 
@@ -99,7 +103,8 @@ class Certify:
         _log.info("certify: %s", ", ".join(names))
         since = self._clock.now().utc
         with self._following.listening():
-            walks = [self._walk(name, dialog, within_s, attended=attended) for name in dict.fromkeys(names)]
+            asked = [self._attendants[name].standing.device for name in dict.fromkeys(names)]
+            walks = [self._walk(device, dialog, within_s, attended=attended) for device in asked]
             if attended:
                 findings = [await walk for walk in walks]
             else:
@@ -108,9 +113,11 @@ class Certify:
         if values:
             _log.warning("values were asked for by `certify`")
         devices = []
-        for finding in findings:
+        for finding, status in findings:
+            attendant = self._attendants.get(finding.device.id)
+            if finding.result == "passed" and (attendant is None or attendant.standing.device != finding.device):
+                finding.ended("failed", *_RECONFIGURED)
             _log.info("certify: %s %s (%s)", finding.device.id, finding.result, finding.reason or finding.proof)
-            status = self._attendants[finding.device.id].standing.status
             devices.append(certificate.members(finding, status.identity, status.battery, values=values))
         stream = self._outbox.stream
         gateway = {
@@ -128,13 +135,18 @@ class Certify:
 
     # ---- trials ----------------------------------------------------------------------------------------------------
 
-    async def _walk(self, name: str, dialog: Asked, within_s: float, *, attended: bool) -> Finding:
-        attendant = self._attendants[name]
+    async def _walk(
+        self, device: settings.Device, dialog: Asked, within_s: float, *, attended: bool
+    ) -> tuple[Finding, DeviceStatus]:
+        """Certify one device; answer how it stood then, too: a reload may exchange it, or take it away."""
+        name, attendant = device.id, self._attendants.get(device.id)
+        if attendant is None:
+            return Finding(device).ended("failed", *_RECONFIGURED), DeviceStatus()
         opening = partial(self._open, attendant)
         walk = Walk(attendant, self._following, opening, dialog, within_s, attended=attended)
         self._walks.setdefault(name, walk)
         try:
-            return await walk.go()
+            return await walk.go(), attendant.standing.status
         finally:
             if self._walks.get(name) is walk:
                 del self._walks[name]
@@ -143,18 +155,22 @@ class Certify:
 
     async def _open(self, attendant: Attendant, for_s: float) -> str:
         """Open a trial once the device is at rest; answer until when, on the room's clock. Raises NotSaved."""
-        trials = attendant.trials
-        while True:
-            while not attendant.is_at_rest:  # noqa: ASYNC110 - it is told by silence
-                await asyncio.sleep(REST_LOOK_S)
-            if attendant.standing.device.model.memory in _WITH_STAMPS:
-                try:
-                    await self._file.save(self._all_trials({attendant.standing.device.id: trials.planned(for_s)}))
-                except OSError as error:
-                    raise NotSaved from error
-            if attendant.is_at_rest:
-                until = trials.open(for_s)
-                return f"{until.astimezone(self._zone):%H:%M:%S}"
+        trials, name = attendant.trials, attendant.standing.device.id
+        try:
+            while True:
+                while not attendant.is_at_rest:  # noqa: ASYNC110 - it is told by silence
+                    await asyncio.sleep(REST_LOOK_S)
+                if attendant.standing.device.model.memory in _WITH_STAMPS:
+                    self._planned[name] = trials.planned(for_s)
+                    try:
+                        await self._file.save(self._all_trials())
+                    except OSError as error:
+                        raise NotSaved from error
+                if attendant.is_at_rest:
+                    until = trials.open(for_s)
+                    return f"{until.astimezone(self._zone):%H:%M:%S}"
+        finally:
+            self._planned.pop(name, None)
 
     def _closed(self) -> None:
         """Have it on disk that trials have ended."""
@@ -164,23 +180,22 @@ class Certify:
 
     async def _save(self) -> None:
         try:
-            await self._file.save(self._all_trials({}))
+            await self._file.save(self._all_trials())
         except OSError:
             _log.warning("the end of a test is not on disk: after a restart, what was measured in it is held")
 
-    def _all_trials(self, planned: Mapping[str, Trial]) -> dict[str, Sequence[Trial]]:
+    def _all_trials(self) -> dict[str, Sequence[Trial]]:
+        """Answer past, open and planned ones of all devices: whoever saves, saves the others' too."""
         for name, attendant in self._attendants.items():
             device = attendant.standing.device
             if device.model.memory not in _WITH_STAMPS:
                 continue
-            running = attendant.trials.running
-            more = [*([running] if running is not None else []), *([planned[name]] if name in planned else [])]
-            if attendant.trials.past or more:
-                self._known[_hardware(device)] = [*attendant.trials.past, *more]
+            more = [trial for trial in (attendant.trials.running, self._planned.get(name)) if trial is not None]
+            self._known[_hardware(device)] = [*attendant.trials.past, *more]
         return dict(self._known)
 
 
-async def _side_by_side(walks: Sequence[Awaitable[Finding]]) -> list[Finding]:
+async def _side_by_side(walks: Sequence[Awaitable[_T]]) -> list[_T]:
     """Wait for all; none goes on when one fails (whoever asked is gone)."""
     tasks = [asyncio.ensure_future(walk) for walk in walks]
     try:

@@ -42,27 +42,31 @@ class Glance:
             members["last_reading"] = _reading(last[name], values=values) if name in last else None
         return status
 
-    async def _last(self, devices: list[str]) -> dict[str, dict[str, Any]]:
+    async def _last(self, devices: list[str]) -> dict[str, bytes]:
         def read(store: Store) -> dict[str, bytes]:
             return {device: payload for device in devices for payload in store.last_payloads(device, 1)}
 
         try:
             async with asyncio.timeout(DISK_S):
-                payloads = await self.outbox.ask(read)
+                return await self.outbox.ask(read)
         except (DatabaseError, TimeoutError):
             return {}  # the outbox's trouble stands in the status
-        return {device: simplejson.loads(payload, use_decimal=True) for device, payload in payloads.items()}
 
 
-def _reading(payload: Mapping[str, Any], *, values: bool) -> dict[str, object]:
-    told: dict[str, object] = {name: payload[name] for name in _TOLD}
-    if values:
-        told["vitals"] = [
-            {
-                "kind": vital["kind"],
-                "value": None if vital["value"] is None else str(vital["value"]),
-                "unit": vital["unit"],
-            }
-            for vital in payload["vitals"]
-        ]
+def _reading(kept: bytes, *, values: bool) -> dict[str, object] | None:
+    """Answer what is told of a kept reading; None if it cannot be read: rows of older schemas bear no checksum."""
+    try:
+        payload = simplejson.loads(kept, use_decimal=True)
+        told: dict[str, object] = {name: payload[name] for name in _TOLD}
+        if values:
+            told["vitals"] = [
+                {
+                    "kind": vital["kind"],
+                    "value": None if vital["value"] is None else str(vital["value"]),
+                    "unit": vital["unit"],
+                }
+                for vital in payload["vitals"]
+            ]
+    except (ValueError, KeyError, TypeError):
+        return None
     return told

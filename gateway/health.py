@@ -48,6 +48,7 @@ class Health:
         self._started = clock.now().monotonic  # its UTC may be put right later
         self._due: dict[str, asyncio.TimerHandle] = {}  # by device: when its state is told
         self._told: dict[str, tuple[float, tuple[object, ...]]] = {}  # when, on the loop's clock; its news then
+        self._is_over = False
         self._gateway_event = asyncio.Event()
         self._publisher: Publisher | None = None
         self._standings: Mapping[str, Standing] = {}
@@ -119,7 +120,7 @@ class Health:
         """Tell a device's state: soon if that is news, else with what follows within STATE_LEAST_S."""
         self._gateway_event.set()
         standing = self._standings.get(device)
-        if standing is None:  # a reload has taken it away
+        if standing is None or self._is_over:  # a reload has taken it away; the last word is said
             return
         told_at, told = self._told.get(device, (0.0, None))
         is_news, due = standing.news != told, self._due.get(device)
@@ -208,6 +209,7 @@ class Health:
 
     def stop(self) -> None:
         """Tell that nobody watches the devices any more: a retained "online" would outlive us."""
+        self._is_over = True
         for due in self._due.values():
             due.cancel()
         for device, standing in self._standings.items():

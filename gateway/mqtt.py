@@ -28,7 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.futures import fail, settle
-from gateway.mqtt_socket import MqttSocket
+from gateway.mqtt_socket import MqttClient, MqttSocket
 
 KEEPALIVE_S = 20
 CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
@@ -156,7 +156,7 @@ class Connection:
         self._on_puback = on_puback
         self._abandoned = False
         self._pubacks: list[tuple[int, int]] = []  # of the piece that is being read
-        self._client = Client(
+        self._client = MqttClient(
             CallbackAPIVersion.VERSION2,
             client_id=login.client_id,
             protocol=MQTTv5 if login.protocol == 5 else MQTTv311,
@@ -196,15 +196,17 @@ class Connection:
         """Connect and be let in. Raises BrokerAway, BrokerRefused."""
         connection = cls(address, login, will, window, on_puback, inbox)
         threading.Thread(target=connection._connect, name=f"connect {address}", daemon=True).start()
+        is_open = False
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await connection._connected
+            is_open = True
         except TimeoutError:
             raise BrokerAway(
                 f"{address} does not answer: is it the broker's address, does a firewall drop it?"
             ) from None
         finally:
-            if connection._connected.cancelled() or connection._connected.exception():
+            if not is_open:  # also where nobody waits any more in the step in which it was let in
                 connection._abandoned = True
                 connection.close()
         return connection
@@ -334,7 +336,7 @@ class Connection:
         """On the loop: who subscribed there knows the packet identifier by now."""
         if self._inbox is None or subscription in self._echo_subscriptions:
             return
-        if subscription == self._first_subscription:
+        if subscription == self._first_subscription and refusals:  # a broker may send an answer without any
             self._inbox.refused(refusals.pop(0))
         if self._inbox.watch is not None and refusals:
             self._inbox.watch.refused(next(filter(None, refusals), None))

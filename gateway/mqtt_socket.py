@@ -8,6 +8,8 @@ Laws:
 1. The socket does not block (paho sets it so): a broker that takes nothing costs no step of the loop.
 2. Messages that are handed in within one step go out together, in the next.
 3. A packet over which paho raises ends this connection, not the service.
+4. A broker that hangs up is heard out: why (a row is too large, another gateway has our name) lies in the socket when
+   writing fails, and paho would close it unread.
 """
 
 from __future__ import annotations
@@ -15,12 +17,32 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from paho.mqtt.client import Client
 
 # How often paho looks whether a PINGREQ is due, seconds. Late by so much it is still in time: a broker waits for half
 # a keep-alive longer (OASIS mqtt-v5.0, 3.1.2.10).
 LOOK_S = 2.0
+
+HEARD_OUT = 1000  # packets of a broker that has hung up: more than can be unanswered
+
+
+class MqttClient(Client):
+    """paho's client, by law 4."""
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError:
+            with suppress(Exception):  # the edge to paho; the connection is over whatever it says
+                for _ in range(HEARD_OUT):
+                    if self.socket() is None:
+                        break
+                    self.loop_read()
+            raise
 
 
 class MqttSocket:
@@ -67,6 +89,8 @@ class MqttSocket:
     def _write(self) -> None:
         self._client.loop_write()
         connected = self._client.socket()
+        if connected is None:  # what it acknowledged before it hung up
+            self._on_read()
         full = connected is not None and self._client.want_write()
         if connected is not None and full != self._watched_for_room:
             if full:

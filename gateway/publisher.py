@@ -361,6 +361,9 @@ class Publisher:
         self._in_flight[mid], self._sent_at[mid] = row, time.time()
 
     def _send_again(self, connection: Connection, replay: Replay) -> None:
+        if replay.marked and self._login.protocol != 5:  # a reload has changed it since somebody asked
+            self.replays.not_sent(replay, "no_mark")
+            return
         if _too_large(connection, replay.row):
             self.replays.settle(replay, "packet_too_large", str(connection.address))
             return

@@ -105,6 +105,11 @@ class Replays:
         self._outbox.mark(Mark(replay.row.sequence, "replayed", reason, broker, sent_at))
         self._say(replay, reason)
 
+    def not_sent(self, replay: Replay, reason: str) -> None:
+        """Take note that it did not go out, and will not."""
+        self._out.remove(replay)
+        self._say(replay, reason)
+
     def lost(self, poison: str | None) -> None:
         """Take note that the connection ended; `poison`: the broker hung up over a packet, perhaps one of these."""
         out, self._out = self._out, []

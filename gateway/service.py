@@ -141,7 +141,7 @@ class Service:
         refreshed = asyncio.create_task(self._chores.refresh_clock())
         await self._attendants.remember(self._roster)
         self._attendants.adopt(self._roster)
-        self._certify.remember(self._roster.new[id_] for id_ in self._roster.added)
+        self._certify.remember(self._roster.strangers)
         self._health.attach(
             self._publisher, self._attendants.standings, self._attendants.gone, self._requests, self._claims
         )
@@ -227,6 +227,7 @@ class Service:
         if (busy := self._attendants.busy_with(roster)) is not None:
             raise Refused([f"device {busy} now: reload when that is done"])
         # From here on nothing is refused.
+        self._attendants.let_go(roster)
         self._running = prepared
         self._chores.origin, self._chores.keep_days = self._origin, settings.outbox.keep_days
         self._chores.status_line = _status_line(settings)
@@ -251,7 +252,7 @@ class Service:
         """In one step of the loop: the new attendants are in their places, told of, and run."""
         topics_before, claims_before = set(self._health.topics), self._claims.states
         self._attendants.adopt(roster)
-        self._certify.remember(roster.new[id_] for id_ in roster.added)
+        self._certify.remember(roster.strangers)
         self._health.leave_out(self._running.settings.left_out)
         self._claims.change(roster.devices.values())
         for device in roster.new:

@@ -35,6 +35,10 @@ class TrialFile:
     def __init__(self, outbox: Path) -> None:
         self._path = outbox.with_name(f"{outbox.name}.trials")
         self._saving = asyncio.Lock()
+        self._asked = 0  # the loop's: how often it was to be saved
+        # The threads': one that a disk has held up must not write what is no longer so over what came after it.
+        self._writing = threading.Lock()
+        self._written = 0
 
     def load(self, clock: Clock) -> dict[str, list[Trial]]:
         """Answer what was saved; nothing, and a line in the log, if it cannot be read."""
@@ -61,11 +65,13 @@ class TrialFile:
         async with self._saving:
             loop = asyncio.get_running_loop()
             done: asyncio.Future[None] = loop.create_future()
+            self._asked += 1
+            number = self._asked
 
             def work() -> None:
                 failure = None
                 try:
-                    self._write(json.dumps(members).encode())
+                    self._write(json.dumps(members).encode(), number)
                 except OSError as error:
                     failure = error
                 with suppress(RuntimeError):  # the loop has stopped meanwhile
@@ -80,7 +86,14 @@ class TrialFile:
                 raise OSError("the disk does not answer")
             done.result()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, number: int) -> None:
+        with self._writing:
+            if number < self._written:
+                return
+            self._replace(data)
+            self._written = number
+
+    def _replace(self, data: bytes) -> None:
         new = self._path.with_name(f"{self._path.name}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, for its mode

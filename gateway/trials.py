@@ -83,6 +83,7 @@ class Trials:
         """Know what another attendant of the same device knew; what was under way there is over."""
         self.past.extend(earlier.past)
         self._ended_at, self._late_until, self._is_told = earlier._ended_at, earlier._late_until, earlier._is_told
+        self._activity.rested_at = earlier._activity.rested_at
 
     @property
     def is_at_rest(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.contract import Measurement, Notice, Sample
+from gateway import trial_file
 from gateway.activity import Activity, SerialActivity
 from gateway.catalogue import load_model, load_ranges
 from gateway.clock import Clock
@@ -129,6 +131,37 @@ async def test_what_was_told_before_the_end_owes_nothing(room: Room) -> None:
     room.trials.end()
     room.at += LATE_S + 1
     assert room.arrives() == HELD
+
+
+async def test_who_stands_on_it_since_the_test_is_not_taken_for_a_patient_after_a_reload(room: Room) -> None:
+    model = load_model("and-standard-scale")
+
+    def attended() -> SerialActivity:
+        room.activity = SerialActivity(model)
+        room.trials = Trials(room.clock, room.activity, room.told.append, is_pressure=False)
+        return room.activity
+
+    activity = attended()
+    room.open()
+    activity.bytes_came(room.at)
+    assert room.arrives() == TEST
+    activity.take(Sample((Measurement("body_weight", Decimal(80), "kg"),)), room.at)
+    room.at += 0.5
+    room.trials.end()
+    earlier, at = room.trials, room.at
+    while room.at < at + 2 * LATE_S:  # whoever it is stays on it
+        room.at += 0.5
+        activity.bytes_came(room.at)
+        activity.take(Notice("repeat"), room.at)
+    activity = attended()
+    room.trials.succeed(earlier)
+    activity.opened(room.at)
+    room.at += 0.5
+    activity.bytes_came(room.at)
+    assert room.arrives() == HELD
+    room.at += 60.0
+    activity.bytes_came(room.at)
+    assert room.arrives() == REAL
 
 
 async def test_an_old_or_undated_record_that_arrives_meanwhile_is_held_as_a_patients(room: Room) -> None:
@@ -247,6 +280,32 @@ async def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         await TrialFile(tmp_path / "no-folder" / "outbox.db").save({})
+
+
+async def test_what_a_disk_has_held_up_is_not_written_over_what_came_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, file, held_up = Room(), TrialFile(tmp_path / "outbox.db"), [threading.Event()]
+    write, planned = file._replace, room.trials.planned(LONGEST_S)
+
+    def slow(data: bytes) -> None:
+        if held_up:
+            held_up.pop().wait()
+        write(data)
+
+    monkeypatch.setattr(file, "_replace", slow)
+    monkeypatch.setattr(trial_file, "SAVE_S", 0.05)
+    going = held_up[0]
+    with pytest.raises(OSError, match="does not answer"):
+        await file.save({})
+    with pytest.raises(OSError, match="does not answer"):
+        await file.save({"cuff": [planned]})
+    going.set()
+    monkeypatch.setattr(trial_file, "SAVE_S", 20.0)
+    await file.save({"cuff": [planned]})
+    assert list(file.load(room.clock)) == ["cuff"]
+    file._write(b"{}", 1)
+    assert list(file.load(room.clock)) == ["cuff"]
 
 
 async def test_one_at_a_time_and_the_end_of_who_took_it_ends_the_trial(room: Room) -> None:

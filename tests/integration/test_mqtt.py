@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client
 
-from gateway import mqtt
+from gateway import futures, mqtt
 from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Login, Message
 from simulators.broker import free_port, own_broker
 
@@ -76,6 +76,58 @@ async def test_the_brokers_own_words_are_passed_on(scripted: Any) -> None:
         ended = connection.ended.result()
         assert ended.code == 0x8E
         assert "another gateway uses the name northside-exam-3" in ended.reason
+
+
+async def test_who_hangs_up_while_we_write_is_heard_out() -> None:
+    """Its PUBACK and its last word lie in the socket when the next write finds that it has gone."""
+    acks: list[tuple[int, int]] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> socket.socket:
+            client, _ = server.accept()
+            client.recv(4096)  # CONNECT
+            client.sendall(bytes.fromhex("20 03 00 00 00"))
+            return client
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        async with opened(plain(server.getsockname()[1]), None, lambda *ack: acks.append(ack)) as connection:
+            client = await serving
+            mid = connection.publish(READING)
+            await asyncio.get_running_loop().run_in_executor(None, client.recv, 8)  # not all of it: it is reset
+            client.sendall(bytes.fromhex("40 02") + mid.to_bytes(2) + bytes.fromhex("E0 01 95"))
+            client.close()
+            connection.publish(READING)  # in this step: written before the next that reads
+            await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
+            assert connection.ended.result().code == 0x95
+            assert acks == [(mid, mqtt.SUCCESS)]
+
+
+async def test_an_answer_to_a_subscription_that_says_nothing_harms_nobody() -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    acks: Acks = asyncio.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)  # CONNECT
+                client.sendall(bytes.fromhex("20 03 00 00 00"))
+                asked = client.recv(4096)
+                client.sendall(bytes.fromhex("90 03") + asked[2:4] + bytes(1) + bytes.fromhex("40 02 00 07"))
+                client.recv(4096)
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        inbox = mqtt.Inbox("in", lambda *_: None, lambda _: None)
+        address, login = plain(server.getsockname()[1]), Login("northside-exam-3")
+        connection = await Connection.open(address, login, WILL, 50, lambda *ack: acks.put_nowait(ack), inbox)
+        for _ in range(7):
+            connection.publish(READING)
+        await asyncio.wait_for(acks.get(), PATIENCE_S)  # it came behind
+        connection.close()
+        await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
+        await serving
+    assert not failures
 
 
 async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: Any) -> None:
@@ -167,6 +219,37 @@ async def test_who_is_no_broker_is_told_from_one_that_is_away() -> None:
         said = await refusal(plain(port))
     assert said.startswith(f"BrokerAway: 127.0.0.1:{port} hung up before it let us in")
     assert "is it an MQTT port?" in said
+
+
+async def test_a_connection_that_is_let_in_as_nobody_waits_any_more_is_hung_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another way to the broker, or the stop, in the very step of its CONNACK."""
+    opening: asyncio.Task[Connection]
+
+    def settle(future: asyncio.Future[Any], result: object) -> None:
+        futures.settle(future, result)
+        opening.cancel()
+
+    monkeypatch.setattr(mqtt, "settle", settle)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> bytes:
+            client, _ = server.accept()
+            with client:
+                client.settimeout(3.0)
+                client.recv(4096)  # CONNECT
+                client.sendall(bytes.fromhex("20 03 00 00 00"))
+                return client.recv(4096)
+
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        login = Login("northside-exam-3")
+        opening = asyncio.ensure_future(
+            Connection.open(plain(server.getsockname()[1]), login, WILL, 50, lambda _mid, _code: None)
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert (await serving)[:1] == b"\xe0", "DISCONNECT"
 
 
 async def test_a_connection_that_nobody_waits_for_any_more_is_hung_up() -> None:

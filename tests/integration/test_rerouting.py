@@ -105,3 +105,21 @@ async def test_the_last_of_many_ways_is_taken_and_a_stop_is_not_kept_waiting(
         reroute(sender, broker.port)
         await sender.stop(0.1)
         assert await sender.depth() == (3, 0)
+
+
+async def test_what_goes_out_again_bears_its_mark_or_stays(
+    new_sender: NewSender, broker_and_chart: BrokerAndChart
+) -> None:
+    """MQTT 3.1.1 has no mark: a chart would take the row for one that it did not have."""
+    async with broker_and_chart() as (first, here), broker_and_chart() as (second, there):
+        sender = new_sender(first.port)
+        await sender.keep(40)
+        await sender.until_depth(0)
+        done: list[Any] = []
+        sender.publisher.replays.start("operator", range(1, 41), done.append)
+        await here.wait_for(lambda here: len(here.deliveries) > 45, PATIENCE_S)
+        reroute(sender, second.port, protocol=4)
+        await sender.until(lambda _state: bool(done))
+        assert done[0].said.total() == 40
+        assert done[0].said["no_mark"] > 0
+        assert not there.deliveries
