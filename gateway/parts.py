@@ -45,6 +45,11 @@ class Parts:
         for task in tasks:
             self._tasks.pop(task.get_name(), None)  # perhaps stopped twice: by a reload, and by the end
 
+    def let_end(self, name: str) -> None:
+        """From here on this part may end by itself: it was asked to, by other means than `stop`."""
+        if (task := self._tasks.get(name)) is not None:
+            task.remove_done_callback(self._on_end)
+
     def _on_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         _log.error("%s ended", task.get_name(), exc_info=error)

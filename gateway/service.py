@@ -170,6 +170,7 @@ class Service:
             )
             self._health.stop()
             farewell = self._health.farewell("stopped", self._clock.now().utc)
+            self._parts.let_end(_SENDER)
             await within(STOP_BROKER_S, self._publisher.stop(farewell, GRACE_S), "the broker did not let go")
             await within(STOP_DEVICES_S, self._parts.stop(_SENDER), "the publisher did not stop in time")
             closing = asyncio.gather(self._outbox.close(), self._certify.saved())
