@@ -142,9 +142,9 @@ def _device(device: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name:<13} {reading[f'{name}_at'] or 'not'}"
         unknown = "at a time that nobody knows: the clock was not synchronized"
         if reading["broker"] is not None:
-            yield f"  sent          {reading['sent_at'] or unknown}  to {reading['broker']}"
+            yield f"  sent          to {reading['broker']}, {reading['sent_at'] or unknown}"
         if device["proof"] in ("acknowledged", "seen"):
-            yield f"  acknowledged  {reading['acknowledged_at'] or unknown}  {reading['broker_said']}"
+            yield f"  acknowledged  {reading['broker_said']}, {reading['acknowledged_at'] or unknown}"
     yield f"  display       {_DISPLAYS[device['display']]}"
     for value in device.get("values", ()):
         yield f"  value         {value}"
