@@ -127,8 +127,8 @@ def _device(device: Mapping[str, Any]) -> Iterator[str]:
     yield f"{device['id']}  {device['result'].upper()}{': ' + device['text'] if device['result'] != 'passed' else ''}"
     if device["do"]:
         yield f"  do            {device['do']}"
-    where = device["port"] or device["hardware"]
-    yield f"  model         {device['model']} ({device['maker']}), {device['link']} {where}"
+    where = f" ({device['maker']}), {device['link']} {device['port'] or device['hardware']}" if device["maker"] else ""
+    yield f"  model         {device['model']}{where}"
     told = {name: device[name] for name in ("serial", "firmware", "battery") if device[name] is not None}
     if told:
         yield f"  it says       {', '.join(f'{name} {said}' for name, said in told.items())}"
