@@ -167,7 +167,8 @@ async def test_the_mosquitto_of_the_docs_lets_a_room_write_under_its_own_name_an
         assert there in settings
         settings = settings.replace(there, here)
     acks: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-    async with own_broker(server="mosquitto", config=settings.splitlines(), persistence_dir=tmp_path):  # a place, as Debian's own says
+    lines = settings.splitlines()
+    async with own_broker(server="mosquitto", config=lines, persistence_dir=tmp_path):  # a place, as Debian's own says
         address = Address("127.0.0.1", port, tls=True)
         connection = await Connection.open(
             address, login(certificates, client="client"), WILL, 50, lambda *ack: acks.put_nowait(ack)
