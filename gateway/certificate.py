@@ -21,7 +21,7 @@ from drivers.contract import Identity
 from gateway.kept import Kept
 from gateway.payload import utc_text
 from gateway.reading import Reading
-from gateway.settings import Device
+from gateway.settings import Device, LeftOut
 
 Outcome = Literal["passed", "failed", "skipped"]
 Proof = Literal["none", "captured", "committed", "acknowledged", "seen"]
@@ -105,6 +105,22 @@ def members(finding: Finding, identity: Identity, battery: int | None, *, values
     if values and finding.reading is not None:
         answer["values"] = shown(finding.reading)
     return answer
+
+
+def missing(device: LeftOut) -> dict[str, object]:
+    """Answer the part of a device that the configuration has and that nobody attends: it cannot pass."""
+    return {
+        **dict.fromkeys(("maker", "link", "port", "hardware", "serial", "firmware", "battery", "reading")),
+        "id": device.id,
+        "model": device.model_name,
+        "result": "failed",
+        "reason": "misconfigured",
+        "text": "its entry in the YAML is wrong: it is left out",
+        "do": device.problem,
+        "proof": "none",
+        "display": "not_asked",
+        "remarks": [],
+    }
 
 
 def report(

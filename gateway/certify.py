@@ -70,6 +70,7 @@ class Certify:
     def change(self, settings: Settings) -> None:
         """Go by other settings from now on. MQTT 5: its PUBACK says whether it was let in."""
         self._config_hash = settings.config_hash
+        self._left_out = {device.id: device for device in settings.left_out}
         self._zone = ZoneInfo(settings.timezone)
         self._following.puback_tells = settings.broker.protocol == 5
 
@@ -91,19 +92,22 @@ class Certify:
     async def converse(self, question: dict[str, Any], dialog: Asked) -> None:
         """Go through the devices with whoever is at the other end of `dialog`. Raises ConnectionError."""
         within_s, attended = question.get("within_s", LONGEST_S), question.get("unattended") is not True
-        names = question.get("devices") or list(self._attendants)
+        known = [*self._attendants, *self._left_out]
+        names = list(dict.fromkeys(question.get("devices") or known))
         if not isinstance(within_s, int | float) or not LEAST_S <= within_s <= LONGEST_S:
             await dialog.tell(error=f"a device has {LEAST_S:.0f} to {LONGEST_S:.0f} seconds")
             return
-        unknown = [str(name) for name in names if name not in self._attendants]
+        unknown = [str(name) for name in names if name not in known]
         if unknown:
-            known = ", ".join(self._attendants)
-            await dialog.tell(error=f"the configuration has no device {', '.join(unknown)}: it has {known}")
+            await dialog.tell(error=f"the configuration has no device {', '.join(unknown)}: it has {', '.join(known)}")
             return
         _log.info("certify: %s", ", ".join(names))
         since = self._clock.now().utc
+        left_out = [self._left_out[name] for name in names if name in self._left_out]
+        for device in left_out:
+            await dialog.tell(step="ended", device=device.id, text=f"It is left out: {device.problem}", result="failed")
         with self._following.listening():
-            asked = [self._attendants[name].standing.device for name in dict.fromkeys(names)]
+            asked = [self._attendants[name].standing.device for name in names if name in self._attendants]
             walks = [self._walk(device, dialog, within_s, attended=attended) for device in asked]
             if attended:
                 findings = [await walk for walk in walks]
@@ -128,6 +132,7 @@ class Certify:
             "clock": self._clock.quality.value,
             "broker": self._publisher.state.connected_to,
         }
+        devices += map(certificate.missing, left_out)
         report = certificate.report(
             devices, gateway=gateway, since=since, until=self._clock.now().utc, attended=attended
         )
@@ -203,7 +208,8 @@ async def _side_by_side(walks: Sequence[Awaitable[_T]]) -> list[_T]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def _hardware(device: settings.Device) -> str:

@@ -185,7 +185,8 @@ def converse(
     except PermissionError:
         raise ControlError(f"{path} may not be opened: be root or in the group vitals-gateway") from None
     except (OSError, ValueError) as error:
-        raise ControlError(f"no service answers at {path} ({error}): systemctl status vitals-gateway") from None
+        why = getattr(error, "strerror", None) or error
+        raise ControlError(f"no service answers at {path} ({why}): systemctl status vitals-gateway") from None
 
 
 def _answers(path: Path) -> bool:

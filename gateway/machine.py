@@ -69,7 +69,7 @@ def _throttled(root: Path) -> int | None:
 def clock(zone: str | None, quality: str | None, made_at: float, now: float | None = None) -> Iterator[Finding]:
     """Say whether the time can be believed. `quality`: what the running service says; `made_at`: this program's."""
     shown = datetime.fromtimestamp(time.time() if now is None else now, UTC)
-    words = f"{shown:%Y-%m-%d %H:%M:%S} UTC; devices' clocks are read as {zone or 'not known'}"
+    words = f"{shown:%Y-%m-%d %H:%M:%S} UTC" + (f"; devices' clocks are read as {zone}" if zone else "")
     if shown.timestamp() < made_at:
         yield found("clock_past", f"{words}; this program is of {datetime.fromtimestamp(made_at, UTC):%Y-%m-%d}")
         return

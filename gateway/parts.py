@@ -35,10 +35,6 @@ class Parts:
         task = self._tasks[name] = asyncio.create_task(work, name=name)
         task.add_done_callback(self._on_end)
 
-    def let_end(self, name: str) -> None:
-        """Let this part end by itself from now on: it has been told to."""
-        self._tasks[name].remove_done_callback(self._on_end)
-
     async def stop(self, *names: str) -> None:
         """Cancel these parts, those of them that run, and wait for their end."""
         tasks = [task for name, task in self._tasks.items() if name in names]
@@ -48,6 +44,11 @@ class Parts:
             await cancel(tasks)
         for task in tasks:
             self._tasks.pop(task.get_name(), None)  # perhaps stopped twice: by a reload, and by the end
+
+    def let_end(self, name: str) -> None:
+        """From here on this part may end by itself: it was asked to, by other means than `stop`."""
+        if (task := self._tasks.get(name)) is not None:
+            task.remove_done_callback(self._on_end)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -15,6 +15,7 @@ from gateway.standing import Standing
 from gateway.trials import Taken, Trials, Verdict
 
 _ONCE_MORE = frozenset({"possible_repeat", "stored_record", "test_overlap"})
+_BROKER = "look at the broker: vitals-gateway doctor. The reading goes out when it is back, to the test topic"
 _DISK = "vitals-gateway status says what is wrong with the outbox: check the disk"
 _ARRIVED = {
     True: "It arrived at the broker, and came back from it byte for byte",
@@ -147,7 +148,7 @@ class Walk:
         finding.ended("failed", "not_committed", "it was read and is not on disk", _DISK)
         row = finding.kept = await following.committed(reading)
         finding.proof = "committed"
-        finding.ended("failed", "not_acknowledged", "it is on disk, and the broker did not say that it has it")
+        finding.ended("failed", "not_acknowledged", "it is on disk, and the broker did not say that it has it", _BROKER)
         await self._tell("committed", f"Read and kept, as sequence {row.sequence}", id=str(reading.id))
         is_held = reading.disposition is Disposition.HOLD
         reasons = ", ".join(reading.reasons)

@@ -127,8 +127,8 @@ def _device(device: Mapping[str, Any]) -> Iterator[str]:
     yield f"{device['id']}  {device['result'].upper()}{': ' + device['text'] if device['result'] != 'passed' else ''}"
     if device["do"]:
         yield f"  do            {device['do']}"
-    where = device["port"] or device["hardware"]
-    yield f"  model         {device['model']} ({device['maker']}), {device['link']} {where}"
+    where = f" ({device['maker']}), {device['link']} {device['port'] or device['hardware']}" if device["maker"] else ""
+    yield f"  model         {device['model']}{where}"
     told = {name: device[name] for name in ("serial", "firmware", "battery") if device[name] is not None}
     if told:
         yield f"  it says       {', '.join(f'{name} {said}' for name, said in told.items())}"
@@ -142,9 +142,9 @@ def _device(device: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name:<13} {reading[f'{name}_at'] or 'not'}"
         unknown = "at a time that nobody knows: the clock was not synchronized"
         if reading["broker"] is not None:
-            yield f"  sent          {reading['sent_at'] or unknown}  to {reading['broker']}"
+            yield f"  sent          to {reading['broker']}, {reading['sent_at'] or unknown}"
         if device["proof"] in ("acknowledged", "seen"):
-            yield f"  acknowledged  {reading['acknowledged_at'] or unknown}  {reading['broker_said']}"
+            yield f"  acknowledged  {reading['broker_said']}, {reading['acknowledged_at'] or unknown}"
     yield f"  display       {_DISPLAYS[device['display']]}"
     for value in device.get("values", ()):
         yield f"  value         {value}"

@@ -13,10 +13,15 @@ from gateway.commands.arguments import folder
 
 def add(commands: Any) -> None:
     """Add `decode` to the command line."""
-    decode = commands.add_parser("decode", help="what the codec makes of captured bytes")
+    decode = commands.add_parser(
+        "decode",
+        help="what the codec makes of captured bytes",
+        description="What the codec makes of captured bytes, one JSON object a line. The exit status is 0 where samples"
+        " came out, 3 where none did.",
+    )
     what = decode.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model")
-    what.add_argument("--driver")
+    what.add_argument("--model", help="an id of `vitals-gateway models`")
+    what.add_argument("--driver", help="a protocol, by its name in docs/devices.md")
     decode.add_argument("--models-dir", type=folder, metavar="DIR", help="a site's own models")
     where = decode.add_mutually_exclusive_group()
     where.add_argument("--characteristic", metavar="UUID16")

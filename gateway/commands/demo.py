@@ -12,8 +12,13 @@ from gateway.commands.arguments import seconds
 
 def add(commands: Any) -> None:
     """Add `demo` to the command line."""
-    demo = commands.add_parser("demo", help="the main job, with nothing configured")
-    demo.add_argument("--seconds", type=seconds, default=60.0, metavar="N")
+    demo = commands.add_parser(
+        "demo",
+        help="the main job, with nothing configured",
+        description="A broker of its own, simulated devices, the gateway, and a stand-in for the chart that prints what"
+        " arrives. Nothing is configured, and nothing of it stays.",
+    )
+    demo.add_argument("--seconds", type=seconds, default=60.0, metavar="N", help="how long (%(default).0f)")
     demo.add_argument("--json", action="store_true", help="the payloads, one a line")
     demo.set_defaults(act=_demo)
 

@@ -144,9 +144,17 @@ def _reading_lines(reading: Mapping[str, Any]) -> Iterator[str]:
     yield f"  frame        {raw['bytes']} bytes; the codec of now {same} ({events})"
     if "payload" in reading:
         for vital in reading["payload"]["vitals"]:
-            yield f"  value        {vital['kind']} {vital['value']} {vital['unit']}, measured {vital['measured']}"
+            yield f"  value        {vital['kind']} {_value(vital)}"
         yield f"  flags        {', '.join(reading['payload']['flags']) or 'none'}"
         yield f"  bytes        {raw['hex']}"
+
+
+def _value(vital: Mapping[str, Any]) -> str:
+    """Say the canonical value, and what the device itself showed."""
+    value = f"none ({vital['absent']})" if vital["value"] is None else f"{vital['value']} {vital['unit']}"
+    if (said := vital["measured"]) is None:
+        return value
+    return f"{value}, measured {' '.join(str(said[name]) for name in ('value', 'unit') if said[name] is not None)}"
 
 
 def _told_lines(told: Mapping[str, Any], word: str, state: str) -> Iterator[str]:

@@ -12,7 +12,11 @@ from gateway.commands.arguments import folder
 
 def add(commands: Any) -> None:
     """Add `models` to the command line."""
-    models = commands.add_parser("models", help="the device catalogue")
+    models = commands.add_parser(
+        "models",
+        help="the device catalogue",
+        description="The device catalogue: what `model:` in the YAML may be, and on what each row rests.",
+    )
     form = models.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--markdown", action="store_true", help="the page docs/devices.md")

@@ -13,7 +13,12 @@ from gateway.commands import FAILED, OK
 
 def add(commands: Any) -> None:
     """Add `pair` to the command line."""
-    command = commands.add_parser("pair", help="walk a person through bonding a Bluetooth device of the configuration")
+    command = commands.add_parser(
+        "pair",
+        help="walk a person through bonding a Bluetooth device of the configuration",
+        description="Walk a person through bonding a Bluetooth device of the running service's configuration. It is"
+        " done when a measurement has come; that one is a test's and reaches no chart.",
+    )
     command.add_argument("--model", help="its model, to be sure that it is the one of the configuration")
     command.add_argument("--address", required=True, metavar="ADDRESS")
     command.add_argument("--anew", action="store_true", help="remove an old bond first, which the device has forgotten")

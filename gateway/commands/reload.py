@@ -14,7 +14,12 @@ PATIENCE_S = 60.0  # a device by radio lets go of its link first
 
 def add(commands: Any) -> None:
     """Add `reload` to the command line."""
-    reload = commands.add_parser("reload", help="have the running service read its configuration again")
+    reload = commands.add_parser(
+        "reload",
+        help="have the running service read its configuration again",
+        description="Have the running service read its configuration again, and tell what has changed. A file that is"
+        " not good changes nothing: its problems are told, and the exit status is 78.",
+    )
     reload.add_argument("--json", action="store_true")
     reload.set_defaults(act=_reload)
 

@@ -14,7 +14,12 @@ from gateway.commands import BAD_CONFIG
 
 def add(commands: Any) -> None:
     """Add `run` to the command line."""
-    run = commands.add_parser("run", help="the service, in the foreground")
+    run = commands.add_parser(
+        "run",
+        help="the service, in the foreground",
+        description="The service, in the foreground, until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."
+        " With a bad configuration the last good one runs; where there is none, the exit status is 78.",
+    )
     run.add_argument("--config", type=Path, required=True, metavar="FILE")
     run.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
     run.set_defaults(act=_run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.parts import Parts, cancel, within
 
 
@@ -61,6 +63,19 @@ async def test_a_part_that_ends_by_itself_is_told_and_one_that_was_stopped_is_no
     parts.start("clock", ended.wait())  # type: ignore[arg-type]
     ended.set()
     assert await asyncio.wait_for(parts.failed, 20) == "clock ended by itself (NoneType): a defect in the gateway"
+
+
+async def test_a_part_that_was_asked_to_end_is_not_told_as_a_defect(caplog: pytest.LogCaptureFixture) -> None:
+    """The publisher ends once it has hung up: no error may stand in the log of a service that was stopped."""
+    parts, ended = Parts(), asyncio.Event()
+    parts.start("publisher", ended.wait())  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    parts.let_end("publisher")
+    parts.let_end("never there")
+    ended.set()
+    await asyncio.sleep(0.01)
+    await parts.stop("publisher")
+    assert (parts.names, parts.failed.done(), caplog.text) == ([], False, "")
 
 
 async def test_a_part_that_is_cancelled_by_nobody_of_ours_is_told() -> None:

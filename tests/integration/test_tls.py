@@ -166,8 +166,8 @@ async def test_the_mosquitto_of_the_docs_lets_a_room_write_under_its_own_name_an
     for there, here in places.items():
         assert there in settings
         settings = settings.replace(there, here)
-    lines = [line.split(" #")[0].rstrip() for line in settings.splitlines()]
     acks: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+    lines = settings.splitlines()
     async with own_broker(server="mosquitto", config=lines, persistence_dir=tmp_path):  # a place, as Debian's own says
         address = Address("127.0.0.1", port, tls=True)
         connection = await Connection.open(

@@ -243,7 +243,7 @@ async def test_a_trace_tells_each_step_and_no_value(gateway: Any, chart: Chart, 
         assert "ST," not in text
         assert b"20.000".hex() not in text
     shown = await run(gateway, "trace", ident, "--values")
-    assert "body_weight 20.0" in shown
+    assert "body_weight 20.0 kg, measured 20.000 kg\n" in shown
     assert b"20.000".hex() in shown
     assert "shown by `trace`" in (gateway.folder / "gateway.log").read_text()
 

@@ -432,6 +432,26 @@ async def test_a_person_compares_what_the_device_shows(
     assert "values were asked for" in log
 
 
+async def test_a_room_with_a_device_that_is_left_out_is_not_signed_off(
+    gateway: Any, chart: Chart, scale: Scale, new_port: NewPort, run: Run
+) -> None:
+    """Nobody reads it, whatever the others do: with `run_others` the YAML may be wrong about it for months."""
+    gateway.more = "on_device_error: run_others"
+    gateway.add_device("bench", "and-standart-scale", new_port("bench").path)
+    await gateway.start()
+    client = await run()
+    await client.says("scale: Until ")
+    await scale.weigh(70.5)
+    status, text = await client.ends()
+    assert (status, "scale  PASSED" in text, "NOT PASSED" in text) == (1, True, True)
+    assert "bench  FAILED: its entry in the YAML is wrong: it is left out" in text
+    assert 'did you mean "and-standard-scale"?' in text
+    status, text = await (await run("--device", "bench", "--json")).ends()
+    (bench,) = json.loads(text)["devices"]
+    assert (status, bench["result"], bench["reason"]) == (1, "failed", "misconfigured")
+    assert await gateway.stop() == 0
+
+
 async def test_who_is_skipped_is_not_signed_off_and_was_never_in_test(gateway: Any, chart: Chart, scale: Scale) -> None:
     await gateway.start()
     await gateway.device("scale", "unknown", "not_heard_yet")
