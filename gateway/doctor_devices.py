@@ -78,10 +78,13 @@ def _told(device: Device, told: Mapping[str, Any]) -> Iterator[Finding]:
     if told["state"] == "online":
         yield good(f"device {device.id}", words)
     else:
+        code = _code(told)
         reason = f"{told['reason']}: {told['detail']}" if told["detail"] else str(told["reason"])
+        if code == told["reason"]:  # it stands before it
+            reason = str(told["detail"])
         if told["reason"] == LinkFault.PORT_BUSY and device.port is not None:
             reason += _who(Path(device.port))
-        yield found(_code(told), f"{reason}; {words}", of=device.id)
+        yield found(code, f"{reason}; {words}", of=device.id)
     if told["battery"] is not None and told["battery"] <= LOW_BATTERY:
         yield found("battery_low", f"{told['battery']} %", of=device.id)
     if told["also_claimed_by"]:

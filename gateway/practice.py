@@ -56,6 +56,7 @@ def look(settings: Settings, note: Note, now: datetime, account: Account | None)
     _secrets(settings, note, account)
     _certificates(settings, note, now)
     _outbox(settings, note, account)
+    _metrics(settings, note)
 
 
 def look_online(settings: Settings, looks: Sequence[Look], status: Mapping[str, Any] | None, note: Note) -> None:
@@ -198,6 +199,12 @@ def _outbox(settings: Settings, note: Note, account: Account | None) -> None:
         if _is(Path.exists, place) and not _may(place, os.W_OK | (os.X_OK if place is folder else os.R_OK), account):
             note(at, f"the service may not write {place}: chown vitals-gateway: {place}")
             return
+
+
+def _metrics(settings: Settings, note: Note) -> None:
+    file = None if settings.metrics is None else settings.metrics.textfile
+    if file is not None and not _is(Path.is_dir, file.parent):
+        note(("metrics", "textfile"), f"there is no folder {file.parent}: node_exporter's own is named there")
 
 
 def _may_make(folder: Path, account: Account | None) -> bool:

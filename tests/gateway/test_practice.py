@@ -154,6 +154,15 @@ def test_the_folder_of_the_outbox_is_made_by_systemd_or_has_to_be_there(room: Pa
     assert not [line for line in doubts(NOBODY) if "there is no folder" in line]
 
 
+def test_the_folder_of_the_metrics_file_has_to_be_there(room: Path, doubts: Doubts) -> None:
+    file = room / "gateway.yaml"
+    file.write_text(ROOM.format(port="/dev/null") + "metrics: {textfile: collector/gateway.prom}\n")
+    (said,) = [line for line in doubts() if "metrics" in line]
+    assert f"metrics.textfile: warning: there is no folder {room}/collector" in said
+    (room / "collector").mkdir()
+    assert not [line for line in doubts() if "metrics" in line]
+
+
 @pytest.mark.parametrize(("name", "key"), [("ca.pem", "ca_file"), ("client.pem", "client_cert_file")])
 def test_certificates_that_end(name: str, key: str, room: Path, doubts: Doubts) -> None:
     for days, words in (
