@@ -52,6 +52,7 @@ def _certify(folder: Path, clock: Clock, attendants: dict[str, Attendant]) -> Ce
         config_hash="0",
         timezone="UTC",
         broker=SimpleNamespace(protocol=5),
+        left_out=(),
     )
     publisher = SimpleNamespace(listen=lambda _: None, state=SimpleNamespace(connected_to=None, blocked={}))
     origin, outbox = Origin("northside", "exam-3", "0", UUID(int=1)), SimpleNamespace(stream=None)

@@ -168,11 +168,25 @@ async def test_a_dongle_in_place_of_the_air(room: Room, reader: Any, tmp_path: P
     far_end = await open_transport(f"pty:{line}")
     controller = Controller("dongle", host_source=far_end.source, host_sink=far_end.sink, link=room.air)
     radio = await open_dongle(f"serial:{line}")
-    async with AndUa651ble(radio, "C8:1E:8E:00:00:03") as cuff:
-        record = await cuff.measure(120, 80, 60)
-        assert await reader.read(cuff) == [record]
-    room.air.remove_controller(controller)
-    await far_end.close()
+    try:
+        async with AndUa651ble(radio, "C8:1E:8E:00:00:03") as cuff:
+            record = await cuff.measure(120, 80, 60)
+            assert await _read_again(reader, cuff) == [record]
+    finally:
+        room.air.remove_controller(controller)
+        await far_end.close()
+
+
+async def _read_again(reader: Any, cuff: AndUa651ble) -> list[bytes]:
+    """Read it, and where bleak has given up, once more, as a gateway does: bumble's two ends may miss each other."""
+    try:
+        return list(await reader.read(cuff))
+    except TimeoutError:
+        async with asyncio.timeout(PATIENCE_S):
+            while cuff.peripheral.connection is not None:  # noqa: ASYNC110 - bumble sets no Event
+                await asyncio.sleep(0.01)
+        await cuff.advertise()
+        return list(await reader.read(cuff))
 
 
 async def test_fifty_cycles_leave_nothing_behind(room: Room, cuff: AndUa651ble, reader: Any) -> None:
