@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -69,9 +69,16 @@ async def own_broker(
 
 def free_port() -> int:
     """A TCP port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """As many TCP ports of loopback that nobody has now, each another."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((_HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class OwnBroker:
@@ -82,6 +89,7 @@ class OwnBroker:
     ) -> None:
         self.host = _HOST
         self.port = free_port() if port is None else port
+        self._may_move = port is None  # until it has started: somebody else may have taken the port meanwhile
         self._config = tuple(config)
         self._persistence_dir = persistence_dir
         self._files = tempfile.TemporaryDirectory(prefix="vitals-broker-")
@@ -116,10 +124,15 @@ class OwnBroker:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 await self.kill()
                 said = self._log_path.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
+                if self._may_move and "Address already in use" in said and time.monotonic() < deadline:
+                    self.port = free_port()
+                    self._process = self._spawn()
+                    continue
                 raise RuntimeError(
                     f"{self.server} did not start on {self.host}:{self.port}: {said or 'it said nothing'}"
                 )
             await asyncio.sleep(_RETRY_S)
+        self._may_move = False
 
     async def stop(self) -> None:
         """SIGTERM: the broker may write down what it keeps."""

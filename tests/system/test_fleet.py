@@ -23,7 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway import cli, config
 from gateway.settings import Settings
-from simulators.broker import free_port, own_broker
+from simulators.broker import free_ports, own_broker
 from simulators.ports.pty import PtyPort
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_the_certificates_hold_by_the_strictest_reading_and_no_key_is_written_ov
 @asynccontextmanager
 async def clinic_broker(pki: Path, folder: Path) -> AsyncIterator[int]:
     """Mosquitto with deploy/mosquitto, but for the port and where files lie; its place is told it, as Debian does."""
-    port, acl = free_port(), folder / "vitals.acl"
+    (port, own), acl = free_ports(2), folder / "vitals.acl"
     acl.write_text((DEPLOY / "mosquitto/vitals.acl").read_text())
     acl.chmod(0o600)
     (folder / "persistence").mkdir()
@@ -126,7 +126,9 @@ async def clinic_broker(pki: Path, folder: Path) -> AsyncIterator[int]:
     ):
         assert there in text
         text = text.replace(there, here)
-    async with own_broker(server="mosquitto", config=text.splitlines(), persistence_dir=folder / "persistence"):
+    async with own_broker(
+        port=own, server="mosquitto", config=text.splitlines(), persistence_dir=folder / "persistence"
+    ):
         yield port
 
 
