@@ -20,7 +20,7 @@ from gateway.files import Files
 _log = logging.getLogger(__name__)
 
 SCHEMA = "vitals.last-good/1"
-STATE_FOLDER = Path("/var/lib/vitals-gateway")
+STATE_FOLDER = Path("/var/lib/vitals-gateway")  # StateDirectory= of the packaged unit: systemd makes it
 _MAX_BYTES = 64 << 20  # twenty included files of the largest size, and as many models
 
 

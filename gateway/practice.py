@@ -17,14 +17,13 @@ from typing import Any
 from gateway import config, layers, tls, yaml_places
 from gateway.accounts import Account, service_account
 from gateway.files import Files
+from gateway.last_good import STATE_FOLDER
 from gateway.probe_broker import Look, is_ours, since
 from gateway.problems import Problem, Report
 from gateway.settings import Settings
 
 Note = Callable[[yaml_places.Path, str], None]
 """Takes where in the YAML a warning belongs, and its words."""
-
-STATE_FOLDER = Path("/var/lib/vitals-gateway")  # StateDirectory= of the packaged unit: systemd makes it
 
 
 def doubts(file: Path, settings: Settings) -> list[Problem]:

@@ -163,7 +163,7 @@ def _read_all(read: Callable[[], Loaded], way: Route) -> tuple[Loaded, Prepared 
         import gateway.ble_supervisor
         import gateway.pairing
     if loaded.settings.metrics is not None:
-        import gateway.metrics  # noqa: F401
+        import gateway.metrics  # noqa: F401 - here, in the thread: it takes its time
     return loaded, prepared, []
 
 

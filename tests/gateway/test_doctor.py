@@ -20,18 +20,6 @@ from gateway.store import Draft, Mark, Store
 DOCS = Path(__file__).parents[2] / "docs" / "it.md"
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    file = tmp_path / "gateway.yaml"
-    file.write_text(
-        'site: northside\nroom: exam-3\nbroker: {url: "mqtt://127.0.0.1:1"}\noutbox: {path: outbox.db}\n'
-        "devices: [{id: scale, model: and-standard-scale, port: /dev/null}]\n"
-    )
-    loaded = config.load(file).settings
-    assert loaded is not None
-    return loaded
-
-
 # ---- the page --------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config, machine
+from gateway import machine
 from gateway.findings import Finding
 from gateway.settings import Settings
 
@@ -23,18 +23,6 @@ def put(root: Path, name: str, text: str) -> None:
 
 def said(findings: Iterable[Finding]) -> list[tuple[str, str]]:
     return [(finding.state, finding.code) for finding in findings]
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    file = tmp_path / "gateway.yaml"
-    file.write_text(
-        'site: northside\nroom: exam-3\nbroker: {url: "mqtt://127.0.0.1:1"}\noutbox: {path: outbox.db}\n'
-        "devices: [{id: scale, model: and-standard-scale, port: /dev/null}]\n"
-    )
-    loaded = config.load(file).settings
-    assert loaded is not None
-    return loaded
 
 
 @pytest.mark.parametrize(
