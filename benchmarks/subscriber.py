@@ -20,7 +20,7 @@ from benchmarks.frames import number_in
 TOPICS = ("vitals/v1/+/+/test/reading", "vitals/v1/+/+/test/quarantine")
 
 _CONNACK, _PUBLISH = 2, 3
-_POLL_S = 0.002
+_POLL_S = 0.01
 _RETRY_S = 0.02
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -35,9 +35,12 @@ class Fate:
     held: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Books:
-    """What the outbox counts, on the event loop. A revision is no new reading: it is counted beside them."""
+    """What the outbox counts, on the event loop. A revision is no new reading: it is counted beside them.
+
+    They are written in place, some times a reading: who hands them on hands on a copy.
+    """
 
     waiting_at_start: int = 0
     committing: int = 0
@@ -55,33 +58,35 @@ class Books:
         came = self.waiting_at_start + self.committed + self.revisions + self.replaced
         return came - self.settled_rows - self.damaged
 
-    def handed_in(self, readings: int) -> Books:
-        """Answer the books after so many new readings were handed in."""
-        return replace(self, committing=self.committing + readings)
+    def answered(self, fates: Sequence[Fate]) -> None:
+        """Note what became of what was handed in."""
+        for fate in fates:
+            if fate.revision > 1:
+                self.revisions += fate.outcome == "kept"
+                continue
+            self.committing -= 1
+            if fate.outcome == "kept":
+                self.committed += 1
+            elif fate.outcome == "repeat":
+                self.repeats += 1
+            else:
+                self.not_kept += 1
 
-    def answered(self, fates: Sequence[Fate]) -> Books:
-        """Answer the books after it is known what became of what was handed in."""
-        first = Counter(fate.outcome for fate in fates if fate.revision == 1)
-        return replace(
-            self,
-            committing=self.committing - first.total(),
-            committed=self.committed + first["kept"],
-            repeats=self.repeats + first["repeat"],
-            not_kept=self.not_kept + first["not_kept"],
-            revisions=self.revisions + sum(fate.outcome == "kept" and fate.revision > 1 for fate in fates),
-        )
+    def settled(self, state: str, *, waits: bool) -> None:
+        """Note that a row was delivered or parked; one that went out again was settled before.
 
-    def settled(self, state: str) -> Books:
-        """Answer the books after a row was delivered or parked; one that went out again was settled before."""
-        return self if state == "replayed" else replace(self, settled_rows=self.settled_rows + 1)
+        What is no waiting row any more is damaged, or of an old file.
+        """
+        if state == "replayed":
+            return
+        if waits:
+            self.settled_rows += 1
+        else:
+            self.replaced += 1
 
-    def settled_without_row(self, state: str) -> Books:
-        """Answer the books after the publisher settled what is no waiting row any more: damaged, or of an old file."""
-        return self if state == "replayed" else replace(self, replaced=self.replaced + 1)
-
-    def file_replaced(self, waiting: int) -> Books:
-        """Answer the books where another file took the place of a damaged one, with so many rows that wait."""
-        return replace(self, replaced=self.replaced + waiting - self.waiting)
+    def file_replaced(self, waiting: int) -> None:
+        """Note that another file took the place of a damaged one, with so many rows that wait."""
+        self.replaced += waiting - self.waiting
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -89,8 +89,7 @@ class Clock:
 
     def utc_at(self, monotonic: float) -> datetime:
         """Answer the UTC of a moment that was captured on the monotonic clock, by what the clock shows now."""
-        now = self.now()
-        return now.utc - timedelta(seconds=now.monotonic - monotonic)
+        return datetime.fromtimestamp(self._wall() - (self._monotonic() - monotonic), UTC)
 
     def since_boot(self, monotonic: float) -> float:
         """Answer a monotonic instant as seconds since the machine started, time asleep included (CLOCK_BOOTTIME)."""

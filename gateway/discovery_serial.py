@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -153,12 +152,9 @@ class _Turn:
             while (now := time.monotonic()) < self._ends and not self._recognizer.is_sure:
                 self._ask_if_due(now)
                 times = [t for t in (self._ends, self._asks_at, self._deadline) if t is not None]
-                try:
-                    async with asyncio.timeout(max(0.0, min(times) - now)):
-                        data, at = await self._port.read()
-                except TimeoutError:
-                    continue
-                self._heard(data, at)
+                data, at = await self._port.read(min(times))
+                if data:
+                    self._heard(data, at)
         finally:
             self._recognizer.flush()
             self._finding.verdicts = self._recognizer.winners

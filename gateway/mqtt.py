@@ -155,6 +155,7 @@ class Connection:
         self._login = login
         self._on_puback = on_puback
         self._abandoned = False
+        self._socket: MqttSocket | None = None  # from when it is connected
         self._pubacks: list[tuple[int, int]] = []  # of the piece that is being read
         self._client = MqttClient(
             CallbackAPIVersion.VERSION2,
@@ -210,6 +211,11 @@ class Connection:
                 connection._abandoned = True
                 connection.close()
         return connection
+
+    def flush(self) -> None:
+        """Send what was published at once, not with the loop's next step. PUBACKs may be told before this returns."""
+        if self._socket is not None:
+            self._socket.write()
 
     def publish(self, message: Message) -> int:
         """Send a message with the loop's next step; answer the packet identifier that its PUBACK will bear."""
@@ -306,7 +312,8 @@ class Connection:
     # ---- the loop, and paho's callbacks on it -----------------------------------------------------------------------
 
     def _attend(self) -> None:
-        MqttSocket(self._client, self._tell_pubacks, self._hang_up).attend()
+        self._socket = MqttSocket(self._client, self._tell_pubacks, self._hang_up)
+        self._socket.attend()
 
     def _on_connect(
         self, client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None

@@ -6,7 +6,7 @@ a second where nothing happens.
 Laws:
 
 1. The socket does not block (paho sets it so): a broker that takes nothing costs no step of the loop.
-2. Messages that are handed in within one step go out together, in the next.
+2. Messages that are handed in within one step go out together, in the next, or when `write` is called.
 3. A packet over which paho raises ends this connection, not the service.
 4. A broker that hangs up is heard out: why (a row is too large, another gateway has our name) lies in the socket when
    writing fails, and paho would close it unread.
@@ -84,9 +84,10 @@ class MqttSocket:
         self._on_read()
 
     def _write_soon(self) -> None:
-        self._loop.call_soon(self._write)
+        self._loop.call_soon(self.write)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Send what was handed in, as far as the socket takes it."""
         self._client.loop_write()
         connected = self._client.socket()
         if connected is None:  # what it acknowledged before it hung up
@@ -94,7 +95,7 @@ class MqttSocket:
         full = connected is not None and self._client.want_write()
         if connected is not None and full != self._watched_for_room:
             if full:
-                self._loop.add_writer(connected, self._write)
+                self._loop.add_writer(connected, self.write)
             else:
                 self._loop.remove_writer(connected)
             self._watched_for_room = full

@@ -126,14 +126,14 @@ class Outbox:
     def keep(self, drafts: Sequence[Draft]) -> asyncio.Future[None]:
         """Keep readings; the future is done when they are on disk, or when the disk failed and they are held back."""
         done: asyncio.Future[None] = self._loop.create_future()
-        self._books = self._books.handed_in(sum(draft.revision == 1 for draft in drafts))
+        self._books.committing += sum(draft.revision == 1 for draft in drafts)
         self._work.put(_Keep(drafts, done))
         return done
 
     def mark(self, mark: Mark) -> None:
         """Note what became of a row; written with the next commit, soon."""
         waits = mark.sequence not in self._damaged and (self._first is None or mark.sequence >= self._first)
-        self._books = self._books.settled(mark.state) if waits else self._books.settled_without_row(mark.state)
+        self._books.settled(mark.state, waits=waits)
         self._work.put(mark)
 
     def bound(self, max_bytes: int) -> None:
@@ -143,7 +143,7 @@ class Outbox:
 
     def revised(self, rows: Sequence[Row]) -> None:
         """Take note of corrections that were kept by what was fetched."""
-        self._books = replace(self._books, revisions=self._books.revisions + len(rows))
+        self._books.revisions += len(rows)
 
     def fetch(self, work: Callable[[Store], _T], then: Callable[[_T], None]) -> None:
         """Run `work` on the outbox's thread after all that was handed in before; `then` hears of it on the loop.
@@ -179,7 +179,7 @@ class Outbox:
 
         def tell(trouble: str | None, **found: Any) -> None:
             if not answer.done():
-                books = self._books
+                books = replace(self._books)
                 bare = OutboxState(books, books.waiting, held_back=len(self._held_back), max_bytes=self._max_bytes)
                 settle(answer, then(replace(bare, trouble=trouble, **found)))
 
@@ -426,21 +426,21 @@ class Outbox:
     def _took_up(self, first: int, waiting: int) -> None:
         """A file is open: the first one, or one in the place of a damaged one."""
         if self._first is None:
-            self._books = replace(self._books, waiting_at_start=waiting)
+            self._books.waiting_at_start = waiting
         else:
-            self._books = self._books.file_replaced(waiting)
+            self._books.file_replaced(waiting)
         self._first, self._settled_before = first, self._books.settled_rows
 
     def _found_damaged(self, sequences: list[int]) -> None:
         self._damaged.update(sequences)
-        self._books = replace(self._books, damaged=self._books.damaged + len(sequences))
+        self._books.damaged += len(sequences)
 
     def _committed(self, rows: list[Row], fates: list[Fate]) -> None:
-        """In one step: the books, the devices' accounts, and then the way to the broker."""
-        self._books = self._books.answered(fates)
-        self._on_fates(fates)
+        """In one step: the books, the way to the broker, and, while that is under way, the devices' accounts."""
+        self._books.answered(fates)
         if rows:
             self._on_kept(rows)
+        self._on_fates(fates)
 
     def _tell(self, then: Callable[..., None], *arguments: object) -> None:
         try:

@@ -129,11 +129,13 @@ class Publisher:
     # ---- what others hand in -------------------------------------------------------------------------------------
 
     def offer(self, rows: list[Row]) -> None:
-        """Take rows that were just committed."""
+        """Take rows that were just committed, and send them in this step: somebody waits for them."""
         for topic in {row.topic for row in rows}:
             self._refusals.reading_came(topic)
         self._backlog.offer(rows)
         self._pump()
+        if self._connection is not None:
+            self._connection.flush()
 
     def publish_state(self, topic: str, payload: bytes) -> None:
         """Send a retained state now and with every new connection."""

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -344,7 +345,7 @@ class Store:
             # Joined, and in this order: of "(id, revision) IN (VALUES …)" with two rows SQLite makes a scan of all that
             # is kept.
             known = self._db.execute(
-                f"WITH new (id, revision) AS (VALUES {_places(some)})"  # noqa: S608 - our own words
+                f"WITH new (id, revision) AS (VALUES {_places(len(some), 2)})"  # noqa: S608 - our own words
                 " SELECT id, revision FROM new CROSS JOIN reading USING (id, revision)",
                 list(chain.from_iterable(some)),
             )
@@ -377,17 +378,18 @@ class Store:
             self._db.execute(
                 "INSERT INTO reading"  # noqa: S608 - our own words
                 " (sequence, id, revision, device, topic, payload, raw, kept_at, checksum, characteristic)"
-                f" VALUES {_places(some)}",
+                f" VALUES {_places(len(some), len(some[0]))}",
                 list(chain.from_iterable(some)),
             )
-        self._db.executemany(
-            "INSERT INTO uncertain_time (sequence, boot, instant, quality) VALUES (?, ?, ?, ?)",
-            (
-                (row.sequence, draft.captured.boot, draft.captured.instant, draft.captured.quality)
-                for row, draft in zip(rows, drafts, strict=True)
-                if draft.captured is not None
-            ),
-        )
+        captured = [
+            (row.sequence, draft.captured.boot, draft.captured.instant, draft.captured.quality)
+            for row, draft in zip(rows, drafts, strict=True)
+            if draft.captured is not None
+        ]
+        if captured:
+            self._db.executemany(
+                "INSERT INTO uncertain_time (sequence, boot, instant, quality) VALUES (?, ?, ?, ?)", captured
+            )
         if rows:
             self._db.execute(
                 "INSERT INTO delivery (sequence, state) SELECT sequence, 'waiting' FROM reading WHERE sequence >= ?",
@@ -458,6 +460,7 @@ def _in_portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
         yield rows[start : start + _PORTION]
 
 
-def _places(rows: Sequence[tuple[object, ...]]) -> str:
-    """Answer the places of these rows' values in a statement: nothing but question marks."""
-    return ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+@lru_cache(maxsize=2 * _PORTION)
+def _places(rows: int, columns: int) -> str:
+    """Answer the places of so many rows' values in a statement: nothing but question marks."""
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)

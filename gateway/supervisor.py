@@ -123,21 +123,16 @@ class Supervisor:
                 port.write(step.write)
             await self._let_the_disk_follow()
             step, size = await self._next_step(port, driver, step.deadline)
-            await asyncio.sleep(0)  # a device that floods is always readable: now the others
 
     async def _next_step(self, port: SerialPort, driver: Driver, deadline: float | None) -> tuple[Step, int]:
-        """Answer what the driver makes of what comes next, and of how many bytes."""
+        """Answer what the driver makes of what comes next, and of how many bytes; the others have their turn."""
         self._listening = port
         try:
-            async with asyncio.timeout_at(deadline):
-                data, at = await port.read()
-        except TimeoutError:
-            # We may have stood still ourselves: what lies in the port comes before the word that nothing came.
-            data, at = port.read_waiting()
-            if not data:
-                return driver.tick(at), 0
+            data, at = await port.read(deadline)
         finally:
             self._listening = None
+        if not data:
+            return driver.tick(at), 0
         self._bytes_heard += len(data)
         self._activity.bytes_came(at)
         return driver.feed(data, at), len(data)

@@ -55,13 +55,17 @@ class SerialPort:
         opened = await _in_a_daemon_thread(path, line)
         return cls(opened, path)
 
-    async def read(self) -> tuple[bytes, float]:
-        """Wait for bytes; answer at most READ_LIMIT of them and the monotonic instant. Raises LinkLost."""
-        while True:
-            data, at = self.read_waiting()
-            if data:
-                return data, at
-            await self._until_readable()
+    async def read(self, deadline: float | None) -> tuple[bytes, float]:
+        """Wait for bytes; answer at most READ_LIMIT of them and the monotonic instant. Raises LinkLost.
+
+        Where none came until `deadline`, a monotonic instant, there are none. We may have stood still ourselves: what
+        lies in the port comes before the word that nothing came.
+        """
+        readable = await self._until_readable(deadline)
+        data, at = self.read_waiting()
+        if readable and not data:  # a port that was hung up is readable, and has nothing
+            raise self._unplugged()
+        return data, at
 
     @property
     def has_bytes(self) -> bool:
@@ -74,9 +78,12 @@ class SerialPort:
     def read_waiting(self) -> tuple[bytes, float]:
         """Answer at most READ_LIMIT of the bytes that are there, without waiting, and the instant. Raises LinkLost."""
         try:
-            return self._port.read(READ_LIMIT), time.monotonic()
-        except (OSError, termios.error) as error:  # SerialException is an OSError; a pty's end is either
+            data = os.read(self._port.fileno(), READ_LIMIT)  # pyserial's own read asks select() first, and after it
+        except BlockingIOError:
+            data = b""
+        except OSError as error:  # a pty's end, and pyserial's word for a port that was closed, too
             raise self._unplugged() from error
+        return data, time.monotonic()
 
     def write(self, data: bytes) -> None:
         """Hand a short request to the kernel, without waiting. Raises LinkLost, LinkTimeout."""
@@ -96,22 +103,28 @@ class SerialPort:
         with suppress(OSError):
             self._port.close()
 
-    async def _until_readable(self) -> None:
-        """Watched only while someone waits: bytes that nobody takes yet would otherwise wake the loop without end."""
-        readable = self._loop.create_future()
-        self._loop.add_reader(self._port.fileno(), _wake, readable)
+    async def _until_readable(self, deadline: float | None) -> bool:
+        """Answer whether bytes came before `deadline`.
+
+        Watched only while someone waits: bytes that nobody takes yet would otherwise wake the loop without end.
+        """
+        readable: asyncio.Future[bool] = self._loop.create_future()
+        self._loop.add_reader(self._port.fileno(), _wake, readable, True)
+        timer = None if deadline is None else self._loop.call_at(deadline, _wake, readable, False)
         try:
-            await readable
+            return await readable
         finally:
             self._loop.remove_reader(self._port.fileno())
+            if timer is not None:
+                timer.cancel()
 
     def _unplugged(self) -> LinkLost:
         return LinkLost(LinkFault.UNPLUGGED, f"{self._path} went away: plug the device or its USB adapter in again")
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
+def _wake(waiter: asyncio.Future[bool], came: bool) -> None:
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(came)
 
 
 async def _in_a_daemon_thread(path: str, line: LineSettings) -> serial.Serial:

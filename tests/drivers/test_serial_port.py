@@ -84,7 +84,7 @@ async def read_all(port: SerialPort, count: int) -> bytes:
     seen = b""
     async with asyncio.timeout(BOUND_S):
         while len(seen) < count:
-            seen += (await port.read())[0]
+            seen += (await port.read(None))[0]
     return seen
 
 
@@ -114,7 +114,7 @@ async def test_every_byte_goes_through_both_ways_unchanged(pty: Pty) -> None:
 
 async def test_reading_waits_for_bytes_and_says_when_they_came(pty: Pty) -> None:
     port = await SerialPort.open(pty.path, LINE)
-    reading = asyncio.create_task(port.read())
+    reading = asyncio.create_task(port.read(None))
     await asyncio.sleep(0)
     assert not reading.done()
     before = time.monotonic()
@@ -126,12 +126,31 @@ async def test_reading_waits_for_bytes_and_says_when_they_came(pty: Pty) -> None
     port.close()
 
 
+async def test_nothing_by_the_deadline_is_nothing(pty: Pty) -> None:
+    port = await SerialPort.open(pty.path, LINE)
+    deadline = time.monotonic()
+    async with asyncio.timeout(BOUND_S):
+        data, at = await port.read(deadline)
+    assert (data, at >= deadline) == (b"", True)
+    port.close()
+
+
+async def test_what_lies_in_the_port_comes_before_the_word_that_nothing_came(pty: Pty) -> None:
+    port = await SerialPort.open(pty.path, LINE)
+    os.write(pty.master, b"ST")
+    await pty.has_queued(2)
+    async with asyncio.timeout(BOUND_S):
+        data, _ = await port.read(time.monotonic() - 1)  # we stood still for so long
+    assert data == b"ST"
+    port.close()
+
+
 async def test_at_most_read_limit_at_once_and_nothing_lost(pty: Pty) -> None:
     port = await SerialPort.open(pty.path, LINE)
     flood = bytes(number % 251 for number in range(2 * READ_LIMIT + 100))
     os.write(pty.master, flood)
     await pty.has_queued(len(flood))
-    pieces = [(await port.read())[0] for _ in range(3)]
+    pieces = [(await port.read(None))[0] for _ in range(3)]
     assert [len(piece) for piece in pieces] == [READ_LIMIT, READ_LIMIT, 100]
     assert b"".join(pieces) == flood
     port.close()
@@ -248,9 +267,24 @@ def test_a_port_that_may_not_be_opened_is_denied(pty: Pty) -> None:
 # How it goes away.
 
 
+async def test_readable_with_nothing_in_it_is_a_port_that_was_hung_up(
+    pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = await SerialPort.open(pty.path, LINE)
+    os.write(pty.master, b"ST")
+    await pty.has_queued(2)
+    monkeypatch.setattr(os, "read", lambda *_: b"")  # a USB adapter's end, which no pty has
+    with pytest.raises(LinkLost) as raised:
+        async with asyncio.timeout(BOUND_S):
+            await port.read(None)
+    assert raised.value.fault is LinkFault.UNPLUGGED
+    monkeypatch.undo()
+    port.close()
+
+
 async def test_unplugged_while_it_is_read(pty: Pty) -> None:
     port = await SerialPort.open(pty.path, LINE)
-    reading = asyncio.create_task(port.read())
+    reading = asyncio.create_task(port.read(None))
     await asyncio.sleep(0)
     pty.unplug()
     with pytest.raises(LinkLost, match=pty.path) as raised:
@@ -391,7 +425,7 @@ async def test_a_port_that_went_away_leaves_nothing_open() -> None:
         gone.unplug()
         with pytest.raises(LinkLost):
             async with asyncio.timeout(BOUND_S):
-                await port.read()
+                await port.read(None)
         port.close()
         gone.close()
     assert descriptors() == before

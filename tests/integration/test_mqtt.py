@@ -54,6 +54,14 @@ async def test_each_message_has_its_puback(protocol: int, code: int) -> None:
             assert [await asyncio.wait_for(acks.get(), PATIENCE_S) for _ in mids] == [(mid, code) for mid in mids]
 
 
+async def test_what_is_flushed_is_sent_in_the_same_step_of_the_loop() -> None:
+    async with own_broker(server="mosquitto") as broker, opened(plain(broker.port)) as connection:
+        connection.publish(READING)
+        waited = connection._client.want_write()
+        connection.flush()
+        assert (waited, connection._client.want_write()) == (True, False)
+
+
 async def test_the_brokers_limits_are_known_once_it_is_open() -> None:
     async with own_broker(
         server="mosquitto", config=("max_inflight_messages 7", "max_packet_size 3000")
