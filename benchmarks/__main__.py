@@ -17,7 +17,7 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
-from benchmarks import cuff, decode, drain, flame, floor, goals, growth, latency, rate, recovery, start
+from benchmarks import cuff, decode, drain, flame, floor, goals, growth, latency, rate, recovery, start, steps
 from benchmarks.contenders import Contender, ourselves, script, script_with_queue
 from benchmarks.node_red import node_red
 from benchmarks.stage import Size, Stage, set_up
@@ -30,11 +30,12 @@ MEASUREMENTS: dict[str, Callable[[Stage], Awaitable[goals.Facts]]] = {
     "drain": drain.main,
     "recovery": recovery.main,
     "growth": growth.main,
+    "steps": steps.main,
     "decode": decode.main,
     "cuff": cuff.main,
     "flame": flame.main,
 }
-WITHOUT_CONTENDERS = {"floor", "drain", "growth", "decode", "cuff", "flame"}
+WITHOUT_CONTENDERS = {"floor", "drain", "growth", "steps", "decode", "cuff", "flame"}
 QUICK = Size(runs=1, part=0.01)
 
 
@@ -83,6 +84,7 @@ async def _measure(names: Sequence[str], size: Size, contenders: Sequence[Conten
     facts: goals.Facts = {}
     async with set_up(size, contenders) as stage:
         for name in names:
+            os.sync()  # else what one left behind for the disk is paid for by the next
             facts |= await MEASUREMENTS[name](stage)
     goals.judge(facts)
 

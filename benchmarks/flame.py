@@ -94,5 +94,5 @@ def _tell(stacks: list[str]) -> None:
 def _room(frames: list[str]) -> str:
     """Answer whose thread a stack is of."""
     whole = " ".join(frames)
-    words = {"gateway/outbox.py": "outbox", "paho/mqtt": "loop, in paho", "run_forever": "loop"}
+    words = {"gateway/keeper.py": "outbox", "paho/mqtt": "loop, in paho", "run_forever": "loop"}
     return next((name for word, name in words.items() if word in whole), "other")

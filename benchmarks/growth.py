@@ -16,7 +16,7 @@ from benchmarks.kept import MAX_MB, empty, fill, real_row
 from benchmarks.rate import Burst, burst
 from benchmarks.stage import Stage, perform
 from benchmarks.tables import show, spread
-from gateway.outbox import CHECK_AFTER_S
+from gateway.keeper import CHECK_AFTER_S
 from gateway.store import MEGABYTE, Draft, Mark, Store
 
 READINGS = 10_000

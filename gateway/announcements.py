@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from gateway.mqtt import NO_MATCHING_SUBSCRIBERS, SUCCESS, Message
+from gateway.broker import NO_MATCHING_SUBSCRIBERS, SUCCESS, Message
 from gateway.refusals import reason_of
 
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from gateway.mqtt import Watch
+from gateway.broker import Watch
 from gateway.payload import Origin, to_bytes
 from gateway.settings import Device
 

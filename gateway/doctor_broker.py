@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway import probe_broker, tls
+from gateway.broker import Address
 from gateway.findings import Finding, found, good
-from gateway.mqtt import Address
 from gateway.probe_broker import Look, is_ours, since
 from gateway.refusals import NOBODY
 from gateway.settings import Settings

@@ -13,8 +13,9 @@ import threading
 from contextlib import suppress
 
 from gateway import tls
+from gateway.broker import Address, Login
 from gateway.futures import settle
-from gateway.mqtt import CONNECT_TIMEOUT_S, Address, Login
+from gateway.mqtt import CONNECT_TIMEOUT_S
 
 LOOKS = 2  # in a row that find it: one that comes and goes is not worth moving for
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from gateway import kept
+from gateway.broker import Echo
 from gateway.certificate import Finding
 from gateway.kept import Kept
-from gateway.mqtt import Echo
 from gateway.outbox import Outbox
 from gateway.payload import Origin
 from gateway.publisher import Publisher

@@ -11,10 +11,10 @@ from typing import TypeVar
 from drivers.contract import Notice
 from gateway import states
 from gateway.account import Account
+from gateway.broker import Message
 from gateway.claims import Claims
 from gateway.clock import Clock
 from gateway.in_force import InForce
-from gateway.mqtt import Message
 from gateway.outbox import Outbox
 from gateway.outbox_state import OutboxState
 from gateway.payload import Origin, utc_text

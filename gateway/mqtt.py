@@ -15,7 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,22 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
+from gateway.broker import (
+    SESSION_TAKEN_OVER,
+    UNSPECIFIED_ERROR,
+    Address,
+    BrokerAway,
+    BrokerRefused,
+    Echo,
+    Ended,
+    Inbox,
+    Login,
+    Message,
+    Watch,
+    tls_context,
+    why_away,
+    why_refused,
+)
 from gateway.futures import fail, settle
 from gateway.mqtt_socket import MqttClient, MqttSocket
 
@@ -34,104 +50,18 @@ KEEPALIVE_S = 20
 CONNECT_TIMEOUT_S = 5.0  # of one TCP or TLS step
 OPEN_TIMEOUT_S = 12.0  # of all of them: a resolver may hang for longer than a socket
 
-# Reason codes: OASIS mqtt-v5.0, 2.4.
-SUCCESS = 0x00
-NO_MATCHING_SUBSCRIBERS = 0x10
-SESSION_TAKEN_OVER = 0x8E
-UNSPECIFIED_ERROR = 0x80
-
 # What others send us is not to fill our memory: a broker sends no larger packet (OASIS mqtt-v5.0, 3.1.2.11.4), and of
 # messages that the loop has not looked at, no more than so many are handed over.
 PACKET_LIMIT = 64 * 1024
 INBOX_LIMIT = 20
 WATCHED_LIMIT = 8 * 1024  # bytes of a retained message that is looked at: a claim, or a gateway's state
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a broker listens."""
-
-    host: str
-    port: int
-    tls: bool
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Who we are to the broker. `protocol` is 5 or 4 (3.1.1)."""
-
-    client_id: str
-    protocol: int = 5
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-    client_cert_file: Path | None = None
-    client_key_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is published, at QoS 1."""
-
-    topic: str
-    payload: bytes = field(repr=False)
-    retain: bool = True
-    replayed: bool = False  # says so in MQTT 5's user property; 3.1.1 has none
-
-
-@dataclass(frozen=True, slots=True)
-class Inbox:
-    """A topic that is subscribed at each connection of MQTT 5. On the loop, `take` hears of each message.
-
-    `take` gets its bytes, and how many came before it that were thrown away because too many came. What is retained is
-    nobody's request of now, and ignored. `refused` hears why the broker does not let us subscribe, None when it does.
-    `watch`: beside it, what is retained under other topics.
-    """
-
-    topic: str
-    take: Callable[[bytes, int], None]
-    refused: Callable[[str | None], None]
-    watch: Watch | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Retained messages that are looked at: topic filters; `take` hears (topic, bytes), `refused` as an Inbox's."""
-
-    filters: tuple[str, ...]
-    take: Callable[[str, bytes], None]
-    refused: Callable[[str | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Echo:
-    """Topics of our own that we listen to for a while, to see that what we publish comes back; `take`: their bytes."""
-
-    topics: tuple[str, ...]
-    take: Callable[[bytes], None]
-
-
-class BrokerAway(Exception):
-    """No broker answers there, or not as one: try again later. `str()` says what to look at."""
-
-
-class BrokerRefused(Exception):
-    """The broker answers and does not let us in: IT has to change something. `str()` says what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a connection ended: the reason code, if the broker said one, and words."""
-
-    code: int
-    reason: str
+OnPubacks = Callable[[list[tuple[int, int]]], None]
+"""Hears (packet identifier, reason code) of each."""
 
 
 class Connection:
-    """An open connection. `on_puback` hears (mid, reason code) on the loop; `ended` is done when it is over.
+    """An open connection. `on_pubacks` hears on the loop of those that came together; `ended` is done when it is over.
 
     `certificates`: until when that of the `broker` and ours, the `client`'s, hold.
     """
@@ -142,7 +72,7 @@ class Connection:
         login: Login,
         will: Message | None,
         window: int,
-        on_puback: Callable[[int, int], None],
+        on_pubacks: OnPubacks,
         inbox: Inbox | None = None,
     ) -> None:
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -153,7 +83,7 @@ class Connection:
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self.address = address
         self._login = login
-        self._on_puback = on_puback
+        self._on_pubacks = on_pubacks
         self._abandoned = False
         self._socket: MqttSocket | None = None  # from when it is connected
         self._pubacks: list[tuple[int, int]] = []  # of the piece that is being read
@@ -191,11 +121,11 @@ class Connection:
         login: Login,
         will: Message | None,
         window: int,
-        on_puback: Callable[[int, int], None],
+        on_pubacks: OnPubacks,
         inbox: Inbox | None = None,
     ) -> Connection:
         """Connect and be let in. Raises BrokerAway, BrokerRefused."""
-        connection = cls(address, login, will, window, on_puback, inbox)
+        connection = cls(address, login, will, window, on_pubacks, inbox)
         threading.Thread(target=connection._connect, name=f"connect {address}", daemon=True).start()
         is_open = False
         try:
@@ -274,7 +204,7 @@ class Connection:
         login = self._login
         try:
             if self.address.tls:
-                self._client.tls_set_context(_tls_context(login))
+                self._client.tls_set_context(tls_context(login))
                 if login.client_cert_file is not None:
                     self._note_certificate_of_client(login.client_cert_file)
             if login.protocol == 5:
@@ -290,7 +220,7 @@ class Connection:
         except BrokerRefused as error:
             self._tell(fail, self._connected, error)
         except (OSError, UnicodeError) as error:
-            self._tell(fail, self._connected, _why_away(self.address, error))
+            self._tell(fail, self._connected, why_away(self.address, error))
         else:
             self._note_certificate_of_broker()
             if self._abandoned:  # we waited long enough, and may be connected elsewhere by now
@@ -319,7 +249,7 @@ class Connection:
         self, client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self._tell(fail, self._connected, _why_refused(self.address, code))
+            self._tell(fail, self._connected, why_refused(self.address, code.value, code.getName()))
             return
         receive_maximum = getattr(properties, "ReceiveMaximum", None)
         if receive_maximum is not None:
@@ -403,8 +333,8 @@ class Connection:
     def _tell_pubacks(self) -> None:
         """Tell them when paho is through with what it has read, and holds no lock."""
         pubacks, self._pubacks = self._pubacks, []
-        for mid, code in pubacks:
-            self._on_puback(mid, code)
+        if pubacks:
+            self._on_pubacks(pubacks)
 
     def _hang_up(self, nonsense: str) -> None:
         settle(self.ended, Ended(UNSPECIFIED_ERROR, f"{self.address} sends what is no MQTT ({nonsense})"))
@@ -438,48 +368,3 @@ def _publish_properties(*, replayed: bool = False) -> Properties:
     packed = properties.pack()  # type: ignore[no-untyped-call]
     object.__setattr__(properties, "pack", lambda: packed)  # else paho packs the same ones anew with each message
     return properties
-
-
-def _tls_context(login: Login) -> ssl.SSLContext:
-    try:
-        return tls.context(login.ca_file, login.client_cert_file, login.client_key_file)
-    except OSError as error:
-        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        raise BrokerRefused(
-            f"a certificate cannot be used ({why}): check broker.ca_file, broker.client_cert_file and"
-            " broker.client_key_file"
-        ) from error
-
-
-def _why_away(address: Address, error: OSError | UnicodeError) -> BrokerAway:
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return BrokerAway(f"{address.host} has no address: check the name in broker.url, and the DNS of this network")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return BrokerAway(
-            f"{address} shows a certificate that is not trusted ({error.verify_message}): {tls.cure(error)}"
-        )
-    if isinstance(error, ssl.SSLError) or (address.tls and isinstance(error, ConnectionResetError)):
-        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        return BrokerAway(
-            f"{address} and this gateway find no common TLS ({why}): is it the TLS port, does it speak TLS 1.2?"
-        )
-    if isinstance(error, ConnectionRefusedError):
-        return BrokerAway(f"{address} refuses connections: is the broker running, is the port right?")
-    if isinstance(error, TimeoutError):
-        return BrokerAway(f"{address} does not answer: is it the broker's address, does a firewall drop it?")
-    return BrokerAway(f"{address} cannot be reached ({error.strerror or error}): check the network")
-
-
-def _why_refused(address: Address, code: ReasonCode) -> BrokerRefused:
-    cures = {
-        0x84: "set broker.protocol to 3.1.1",
-        0x85: "it does not take our client id",
-        0x86: "check broker.username and the password file",
-        0x87: "check broker.username, the password file and the broker's access rules",
-        0x88: "it is not ready; we try again",
-        0x89: "it is busy; we try again",
-        0x8A: "it has banned this client",
-    }
-    return BrokerRefused(
-        f"{address} does not let us in ({code.getName()}): {cures.get(code.value, 'ask its operator')}"
-    )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from gateway.mqtt import SESSION_TAKEN_OVER, UNSPECIFIED_ERROR, Ended
+from gateway.broker import SESSION_TAKEN_OVER, UNSPECIFIED_ERROR, Ended
 
 RETRY_FIRST_S, RETRY_CAP_S, RETRY_CAP_LATER_S, LATER_AFTER = 0.25, 2.0, 15.0, 30
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from gateway.mqtt import Ended
+from gateway.broker import Ended
 from gateway.store import Row
 
 # MQTT 5 reason codes (OASIS mqtt-v5.0, 3.14.2.1) with which a broker hangs up over a packet.

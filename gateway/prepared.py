@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import tls
+from gateway.broker import Address, Login
 from gateway.catalogue import load_ranges
 from gateway.config import ConfigError, read_password, with_consents
-from gateway.mqtt import Address, Login
 from gateway.ranges import Ranges
 from gateway.settings import Settings
 

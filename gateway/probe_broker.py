@@ -21,9 +21,10 @@ from importlib.metadata import version
 from typing import Any
 
 from gateway import states
+from gateway.broker import Address, BrokerAway, BrokerRefused, Inbox, Login, Watch
 from gateway.claims import Claims
 from gateway.config import ConfigError, read_password
-from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Inbox, Login, Watch
+from gateway.mqtt import Connection
 from gateway.payload import Origin
 from gateway.settings import Settings
 
@@ -128,7 +129,7 @@ def _leave(_payload: bytes, _thrown_away: int) -> None:
 
 async def _with(address: Address, login: Login, inbox: Inbox, heard: _Words, enough: asyncio.Event, seen: Look) -> None:
     """Connect, and wait until the broker has said whether we may read, and what it retains."""
-    connection = await Connection.open(address, login, None, 1, lambda _mid, _code: None, inbox)
+    connection = await Connection.open(address, login, None, 1, lambda _: None, inbox)
     try:
         seen.certificates |= connection.certificates
         if login.protocol == 5:

@@ -25,14 +25,12 @@ from datetime import datetime
 from gateway import failback
 from gateway.announcements import Announcements
 from gateway.backlog import Backlog
-from gateway.connecting import open_unless, pause
-from gateway.mqtt import (
+from gateway.broker import (
     SUCCESS,
     UNSPECIFIED_ERROR,
     Address,
     BrokerAway,
     BrokerRefused,
-    Connection,
     Echo,
     Ended,
     Inbox,
@@ -40,6 +38,8 @@ from gateway.mqtt import (
     Message,
     Watch,
 )
+from gateway.connecting import open_unless, pause
+from gateway.mqtt import Connection
 from gateway.outbox import Outbox
 from gateway.pace import QUIET_S, Pace
 from gateway.poison import Poison, is_poisons
@@ -195,7 +195,7 @@ class Publisher:
             address = self._addresses[turn]
             turn = (turn + 1) % len(self._addresses)
             try:
-                opening = Connection.open(address, self._login, self._will, WINDOW, self._on_puback, self._inbox)
+                opening = Connection.open(address, self._login, self._will, WINDOW, self._on_pubacks, self._inbox)
                 connection = await open_unless(self._called, opening)
             except (BrokerAway, BrokerRefused) as error:
                 if self.state.trouble != str(error):
@@ -388,8 +388,13 @@ class Publisher:
 
     # ---- what the broker says ------------------------------------------------------------------------------------
 
+    def _on_pubacks(self, pubacks: Sequence[tuple[int, int]]) -> None:
+        for mid, code in pubacks:
+            self._answers += 1
+            self._on_puback(mid, code)
+        self._pump()
+
     def _on_puback(self, mid: int, code: int) -> None:
-        self._answers += 1
         sent, sent_at = self._in_flight.pop(mid, None), self._sent_at.pop(mid, None)
         broker = None if self._connection is None else str(self._connection.address)
         if sent is not None and code < UNSPECIFIED_ERROR:  # below it: taken, if only for nobody
@@ -403,7 +408,6 @@ class Publisher:
         elif sent is not None:
             self._announcements.settle(sent, code)
             self._show_refused()
-        self._pump()
 
     def _settle(self, row: Row, code: int, broker: str | None, sent_at: float | None) -> None:
         if code == SUCCESS:

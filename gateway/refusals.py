@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gateway.mqtt import NO_MATCHING_SUBSCRIBERS, UNSPECIFIED_ERROR
+from gateway.broker import NO_MATCHING_SUBSCRIBERS, UNSPECIFIED_ERROR
 
 NOBODY = "no_matching_subscribers"
 

@@ -21,6 +21,7 @@ from drivers.contract import Notice
 from gateway import changes, states, systemd
 from gateway.account import Fate
 from gateway.attendants import Attendants, House, Roster
+from gateway.broker import Inbox
 from gateway.certify import Certify
 from gateway.chores import Chores
 from gateway.claims import Claims
@@ -30,7 +31,6 @@ from gateway.control import Control
 from gateway.glance import Glance
 from gateway.health import Health
 from gateway.in_force import InForce, running
-from gateway.mqtt import Inbox
 from gateway.outbox import Outbox
 from gateway.parts import Parts, cancel, ended_by_itself, within
 from gateway.payload import Origin

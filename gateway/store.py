@@ -1,6 +1,6 @@
 """The outbox's tables: what is kept, what became of it, and what is remembered besides.
 
-One connection, used by one thread (outbox.py's). database.py opens the file, salvage.py replaces a damaged one.
+One connection, used by one thread (keeper.py's). database.py opens the file, salvage.py replaces a damaged one.
 
 Laws:
 

@@ -16,9 +16,9 @@ from jsonschema import Draft7Validator
 
 from gateway import payload, states
 from gateway.announcements import Announcements
+from gateway.broker import Message
 from gateway.catalogue import load_model
 from gateway.claims import Claims
-from gateway.mqtt import Message
 from gateway.payload import Origin
 from gateway.reading import ClockQuality, Device, Disposition, Mode, Reading, Times
 from gateway.settings import Device as Configured

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.contract import Notice, Rejected
+from gateway import keeper
 from gateway import outbox as outbox_module
 from gateway.account import Account, Books, Counts, Fate
 from gateway.catalogue import load_model
@@ -173,9 +174,9 @@ def test_the_account_adds_up_at_any_moment(
         assert room.looks >= 1
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outbox_module, "RETRY_S", 0.005)
+        patch.setattr(keeper, "RETRY_S", 0.005)
         patch.setattr(outbox_module, "MARKS_DELAY_S", 0.002)
-        patch.setattr(outbox_module, "HELD_BACK_LIMIT", 4)
+        patch.setattr(keeper, "HELD_BACK_LIMIT", 4)
         asyncio.run(one_start(first))
         asyncio.run(one_start(second))  # with what waits, and is remembered, from the first
 
@@ -202,7 +203,7 @@ async def test_a_record_that_was_told_before_is_counted_as_what_it_is_kept_as(tm
 
 async def test_a_repeat_that_was_held_back_is_a_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The future of `keep` is done before anybody knows what it was: the account waits."""
-    monkeypatch.setattr(outbox_module, "RETRY_S", 0.005)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.005)
     room = Room(tmp_path / "outbox.db")
     room.samples(draft("cuff", RECORD))
     await room.settled()
@@ -218,7 +219,7 @@ async def test_a_repeat_that_was_held_back_is_a_repeat(tmp_path: Path, monkeypat
 
 
 async def test_a_mark_that_is_not_written_yet_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "RETRY_S", 0.005)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.005)
     room = Room(tmp_path / "outbox.db")
     room.samples(draft("cuff"), draft("cuff"))
     await room.settled()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.announcements import Announcements
-from gateway.mqtt import SUCCESS, Message
+from gateway.broker import SUCCESS, Message
 
 TOPIC = "vitals/v1/northside/exam-3/device/gone"
 

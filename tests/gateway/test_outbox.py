@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from gateway import keeper
 from gateway import outbox as outbox_module
 from gateway.outbox import Outbox
 from gateway.store import Draft, Mark, OutboxUnavailable, Row, Store
@@ -116,7 +117,7 @@ def make_room(store: Store) -> None:
 
 @pytest.fixture
 def quick_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.02)
 
 
 # ---- keeping ---------------------------------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ def _idents(store: Store) -> list[bytes]:
 async def test_what_the_memory_does_not_hold_is_counted_and_said(
     outbox: Outbox, kept: Kept, quick_retry: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outbox_module, "HELD_BACK_LIMIT", 5)
+    monkeypatch.setattr(keeper, "HELD_BACK_LIMIT", 5)
     await outbox.keep([draft()])
     await outbox.ask(fill)
     idents = [uuid4() for _ in range(8)]
@@ -290,7 +291,7 @@ async def test_what_is_asked_at_the_start_does_not_wait_for_the_check_of_the_who
         checking.set()
         assert go_on.wait(PATIENCE_S)
 
-    monkeypatch.setattr(outbox_module, "CHECK_AFTER_S", 0.2)
+    monkeypatch.setattr(keeper, "CHECK_AFTER_S", 0.2)
     monkeypatch.setattr(Store, "what_is_wrong", check)
     outbox = Outbox(path, kept.take)
     assert await asyncio.wait_for(outbox.ask(lambda store: store.last_payloads("cuff", 8)), PATIENCE_S) == []
@@ -305,10 +306,10 @@ async def test_a_file_that_the_disk_gives_late_is_checked_too(
 ) -> None:
     Store(path).close()
     checked = threading.Event()
-    monkeypatch.setattr(outbox_module, "CHECK_AFTER_S", 0.0)
+    monkeypatch.setattr(keeper, "CHECK_AFTER_S", 0.0)
     monkeypatch.setattr(Store, "what_is_wrong", lambda _: checked.set())
     with monkeypatch.context() as late:
-        late.setattr(outbox_module, "Store", _unavailable)
+        late.setattr(keeper, "Store", _unavailable)
         outbox = Outbox(path, kept.take)
         assert outbox.stream is None
     await asyncio.wait_for(outbox.keep([draft()]), PATIENCE_S)
@@ -392,8 +393,8 @@ async def test_a_loop_that_is_gone_stops_nobody_from_writing(path: Path) -> None
 
         outbox = asyncio.run(main())
         threads.extend(thread for thread in threading.enumerate() if thread.name == "outbox")
-        outbox._work.put(outbox_module._Keep([draft()], outbox._loop.create_future()))
-        outbox._work.put(outbox_module._Stop())
+        outbox._jobs.put(keeper.Keep([draft()], outbox._loop.create_future()))
+        outbox._jobs.put(keeper.Stop())
 
     await asyncio.to_thread(other_program)
     for thread in threads:

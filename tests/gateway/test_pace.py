@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gateway import pace
-from gateway.mqtt import SESSION_TAKEN_OVER, Ended
+from gateway.broker import SESSION_TAKEN_OVER, Ended
 from gateway.pace import LOOK_CAP_S, LOOK_FIRST_S, QUIET_S, RETRY_CAP_LATER_S, RETRY_CAP_S, RIVAL_CAP_S, Pace
 
 TAKEN_OVER = Ended(SESSION_TAKEN_OVER, "a:1883: another client has our id.")

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway import outbox as outbox_module
+from gateway import keeper
 from gateway.outbox import Outbox
 from gateway.store import Draft, Mark, Room, Row, Store
 
@@ -80,8 +80,8 @@ def test_parked_rows_go_after_their_time_counted_and_overwritten(tmp_path: Path)
 async def test_past_the_bound_new_readings_wait_in_memory_then_are_not_kept_and_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "HELD_BACK_LIMIT", 5)
-    monkeypatch.setattr(outbox_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(keeper, "HELD_BACK_LIMIT", 5)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.02)
     kept: list[Row] = []
     outbox = Outbox(tmp_path / "outbox.db", kept.extend, max_bytes=BOUND)
     for _ in range(100):
@@ -107,7 +107,7 @@ async def test_past_the_bound_new_readings_wait_in_memory_then_are_not_kept_and_
 async def test_a_bound_that_is_raised_in_the_midst_of_work_lets_in_what_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.02)
     kept: list[Row] = []
     outbox = Outbox(tmp_path / "outbox.db", kept.extend, max_bytes=BOUND)
     for _ in range(100):

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway import pace, refusals
-from gateway.mqtt import Address, Login, Message
+from gateway.broker import Address, Login, Message
 from gateway.outbox import Outbox
 from gateway.publisher import Publisher, PublisherState
 from gateway.store import Draft, Row, Store

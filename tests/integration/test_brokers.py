@@ -16,6 +16,7 @@ import pytest
 
 from gateway import failback, mqtt, pace
 from gateway import publisher as publisher_module
+from gateway.broker import SESSION_TAKEN_OVER, Address, Login
 from simulators.broker import OwnBroker, own_broker
 from simulators.chart import Chart
 from simulators.proxy import Proxy
@@ -90,8 +91,8 @@ async def test_a_first_broker_whose_certificate_is_not_believed_is_not_returned_
     looked: list[bool] = []
     answers = failback._answers
 
-    def look(address: mqtt.Address, login: mqtt.Login) -> bool:
-        looked.append(answers(mqtt.Address(address.host, address.port, tls=True), login))
+    def look(address: Address, login: Login) -> bool:
+        looked.append(answers(Address(address.host, address.port, tls=True), login))
         return looked[-1]
 
     monkeypatch.setattr(failback, "_answers", look)
@@ -165,7 +166,7 @@ async def test_a_name_that_nobody_else_uses_any_more_is_shown_no_longer(
     monkeypatch.setattr(pace, "RIVAL_CAP_S", 0.1)
     monkeypatch.setattr(publisher_module, "UNANSWERED_S", 0.2)
     monkeypatch.setattr(publisher_module, "QUIET_S", 0.1)
-    scripted.disconnect = lambda _message: mqtt.SESSION_TAKEN_OVER if scripted.connects < 3 else None
+    scripted.disconnect = lambda _message: SESSION_TAKEN_OVER if scripted.connects < 3 else None
     sender = new_sender(scripted.port)
     seen: list[str] = []
     sender.publisher._on_change = lambda: seen.append(sender.state.rival or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,19 @@ import pytest
 from paho.mqtt.client import Client
 
 from gateway import futures, mqtt
-from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Login, Message
+from gateway.broker import (
+    NO_MATCHING_SUBSCRIBERS,
+    SUCCESS,
+    UNSPECIFIED_ERROR,
+    Address,
+    BrokerAway,
+    BrokerRefused,
+    Ended,
+    Inbox,
+    Login,
+    Message,
+)
+from gateway.mqtt import Connection, OnPubacks
 from simulators.broker import free_port, own_broker
 
 WILL = Message("vitals/v1/northside/exam-3/gateway", b'{"state":"offline"}')
@@ -26,15 +38,23 @@ Acks = asyncio.Queue[tuple[int, int]]
 
 @asynccontextmanager
 async def opened(
-    address: Address, login: Login | None = None, on_puback: Callable[[int, int], None] = lambda _mid, _code: None
+    address: Address, login: Login | None = None, on_pubacks: OnPubacks = lambda _: None
 ) -> AsyncIterator[Connection]:
     login = login or Login("northside-exam-3")
-    connection = await asyncio.wait_for(Connection.open(address, login, WILL, 50, on_puback), PATIENCE_S)
+    connection = await asyncio.wait_for(Connection.open(address, login, WILL, 50, on_pubacks), PATIENCE_S)
     try:
         yield connection
     finally:
         connection.close()
         await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
+
+
+def into(acks: Acks) -> OnPubacks:
+    def put(pubacks: list[tuple[int, int]]) -> None:
+        for puback in pubacks:
+            acks.put_nowait(puback)
+
+    return put
 
 
 def plain(port: int, host: str = "127.0.0.1") -> Address:
@@ -44,12 +64,12 @@ def plain(port: int, host: str = "127.0.0.1") -> Address:
 # ---- an open connection ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("protocol", "code"), [(5, mqtt.NO_MATCHING_SUBSCRIBERS), (4, mqtt.SUCCESS)])
+@pytest.mark.parametrize(("protocol", "code"), [(5, NO_MATCHING_SUBSCRIBERS), (4, SUCCESS)])
 async def test_each_message_has_its_puback(protocol: int, code: int) -> None:
     acks: Acks = asyncio.Queue()
     async with own_broker(server="mosquitto") as broker:
         login = Login("northside-exam-3", protocol)
-        async with opened(plain(broker.port), login, lambda *ack: acks.put_nowait(ack)) as connection:
+        async with opened(plain(broker.port), login, into(acks)) as connection:
             mids = [connection.publish(READING) for _ in range(5)]
             assert [await asyncio.wait_for(acks.get(), PATIENCE_S) for _ in mids] == [(mid, code) for mid in mids]
 
@@ -73,7 +93,7 @@ async def test_who_is_pushed_out_by_another_of_its_name_hears_of_it() -> None:
     async with own_broker(server="mosquitto") as broker, opened(plain(broker.port)) as first:
         async with opened(plain(broker.port)):
             await asyncio.wait_for(asyncio.wait([first.ended]), PATIENCE_S)
-        assert first.ended.result().code != mqtt.SUCCESS
+        assert first.ended.result().code != SUCCESS
 
 
 async def test_the_brokers_own_words_are_passed_on(scripted: Any) -> None:
@@ -98,7 +118,7 @@ async def test_who_hangs_up_while_we_write_is_heard_out() -> None:
             return client
 
         serving = asyncio.get_running_loop().run_in_executor(None, serve)
-        async with opened(plain(server.getsockname()[1]), None, lambda *ack: acks.append(ack)) as connection:
+        async with opened(plain(server.getsockname()[1]), None, acks.extend) as connection:
             client = await serving
             mid = connection.publish(READING)
             await asyncio.get_running_loop().run_in_executor(None, client.recv, 8)  # not all of it: it is reset
@@ -107,7 +127,7 @@ async def test_who_hangs_up_while_we_write_is_heard_out() -> None:
             connection.publish(READING)  # in this step: written before the next that reads
             await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
             assert connection.ended.result().code == 0x95
-            assert acks == [(mid, mqtt.SUCCESS)]
+            assert acks == [(mid, SUCCESS)]
 
 
 async def test_an_answer_to_a_subscription_that_says_nothing_harms_nobody() -> None:
@@ -126,9 +146,9 @@ async def test_an_answer_to_a_subscription_that_says_nothing_harms_nobody() -> N
                 client.recv(4096)
 
         serving = asyncio.get_running_loop().run_in_executor(None, serve)
-        inbox = mqtt.Inbox("in", lambda *_: None, lambda _: None)
+        inbox = Inbox("in", lambda *_: None, lambda _: None)
         address, login = plain(server.getsockname()[1]), Login("northside-exam-3")
-        connection = await Connection.open(address, login, WILL, 50, lambda *ack: acks.put_nowait(ack), inbox)
+        connection = await Connection.open(address, login, WILL, 50, into(acks), inbox)
         for _ in range(7):
             connection.publish(READING)
         await asyncio.wait_for(acks.get(), PATIENCE_S)  # it came behind
@@ -144,7 +164,7 @@ async def test_what_else_a_broker_says_when_it_hangs_up_is_passed_on(scripted: A
         connection.publish(READING)
         await asyncio.wait_for(asyncio.wait([connection.ended]), PATIENCE_S)
         said = f"127.0.0.1:{scripted.port} hung up: Server shutting down"
-        assert connection.ended.result() == mqtt.Ended(0x8B, said)
+        assert connection.ended.result() == Ended(0x8B, said)
 
 
 async def test_a_packet_over_which_paho_raises_ends_the_connection_and_nothing_else(
@@ -168,7 +188,7 @@ async def test_a_packet_over_which_paho_raises_ends_the_connection_and_nothing_e
     async with await asyncio.start_server(talk_nonsense, "127.0.0.1", 0) as server:
         async with opened(plain(server.sockets[0].getsockname()[1])) as connection:
             ended = await asyncio.wait_for(connection.ended, PATIENCE_S)
-        assert ended.code == mqtt.UNSPECIFIED_ERROR
+        assert ended.code == UNSPECIFIED_ERROR
         assert ended.reason.endswith("sends what is no MQTT (error)")
     assert defects == []
 
@@ -253,7 +273,7 @@ async def test_a_connection_that_is_let_in_as_nobody_waits_any_more_is_hung_up(
         serving = asyncio.get_running_loop().run_in_executor(None, serve)
         login = Login("northside-exam-3")
         opening = asyncio.ensure_future(
-            Connection.open(plain(server.getsockname()[1]), login, WILL, 50, lambda _mid, _code: None)
+            Connection.open(plain(server.getsockname()[1]), login, WILL, 50, lambda _: None)
         )
         with pytest.raises(asyncio.CancelledError):
             await opening
@@ -263,7 +283,7 @@ async def test_a_connection_that_is_let_in_as_nobody_waits_any_more_is_hung_up(
 async def test_a_connection_that_nobody_waits_for_any_more_is_hung_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = plain(silent.getsockname()[1])
-        opening = asyncio.create_task(Connection.open(address, Login("x"), WILL, 50, lambda _mid, _code: None))
+        opening = asyncio.create_task(Connection.open(address, Login("x"), WILL, 50, lambda _: None))
         accepted, _ = await asyncio.to_thread(silent.accept)
         with accepted:
             opening.cancel()
@@ -333,7 +353,7 @@ async def test_a_broker_with_a_certificate_of_our_ca_is_believed(certificates: P
     acks: Acks = asyncio.Queue()
     async with (
         tls_broker(certificates) as address,
-        opened(address, login(certificates), lambda *ack: acks.put_nowait(ack)) as connection,
+        opened(address, login(certificates), into(acks)) as connection,
     ):
         mid = connection.publish(Message(READING.topic, b"x" * 100_000, retain=False))
         assert (await asyncio.wait_for(acks.get(), PATIENCE_S))[0] == mid

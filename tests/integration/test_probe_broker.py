@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from gateway import config, doctor_broker, practice, probe_broker
+from gateway.broker import Address, Login, Message
 from gateway.findings import Finding
-from gateway.mqtt import Address, Connection, Login, Message
+from gateway.mqtt import Connection
 from gateway.probe_broker import Look
 from gateway.settings import Settings
 from simulators.broker import free_port, own_broker
@@ -75,10 +76,10 @@ def plugin_with_rules(folder: Path) -> tuple[str, str]:
 
 async def retain(port: int, topic: str, payload: dict[str, Any]) -> None:
     """Publish as anybody might, and wait until the broker has it."""
-    taken: asyncio.Queue[int] = asyncio.Queue()
+    taken: asyncio.Queue[list[tuple[int, int]]] = asyncio.Queue()
     login = Login("somebody-else")
     address = Address("127.0.0.1", port, tls=False)
-    other = await Connection.open(address, login, None, 1, lambda _mid, code: taken.put_nowait(code))
+    other = await Connection.open(address, login, None, 1, taken.put_nowait)
     other.publish(Message(topic, json.dumps(payload).encode()))
     await asyncio.wait_for(taken.get(), PATIENCE_S)
     other.close()
@@ -153,7 +154,7 @@ async def test_the_service_keeps_its_session_and_nothing_is_published(make: Make
         Chart(broker.host, broker.port, "#") as chart,
     ):
         address = Address("127.0.0.1", broker.port, tls=False)
-        service = await Connection.open(address, Login("northside.exam-3"), None, 1, lambda _mid, _code: None)
+        service = await Connection.open(address, Login("northside.exam-3"), None, 1, lambda _: None)
         seen = await look(make(f"mqtt://127.0.0.1:{broker.port}"))
         assert seen.trouble is None
         assert not service.ended.done()

@@ -17,8 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway import replays as replays_module
 from gateway import requests as requests_module
+from gateway.broker import Inbox
 from gateway.clock import Clock
-from gateway.mqtt import Inbox
 from gateway.payload import Origin
 from gateway.requests import Requests
 from gateway.store import Mark

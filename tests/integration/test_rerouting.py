@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import pace, publisher
-from gateway.mqtt import Address, Login
+from gateway.broker import Address, Login
 from simulators.broker import OwnBroker, free_port
 from simulators.chart import Chart
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from gateway import config, tls
+from gateway.broker import Address, BrokerAway, BrokerRefused, Login, Message
 from gateway.connecting import open_unless
-from gateway.mqtt import Address, BrokerAway, BrokerRefused, Connection, Login, Message
+from gateway.mqtt import Connection
 from simulators.broker import free_port, own_broker
 
 WILL = Message("vitals/v1/northside/exam-3/gateway", b'{"state":"offline"}')
@@ -34,7 +35,7 @@ def login(folder: Path, *, protocol: int = 5, client: str | None = None) -> Logi
 
 
 async def opened(address: Address, login: Login) -> Connection:
-    connection = await open_unless(asyncio.Event(), Connection.open(address, login, WILL, 50, lambda _mid, _code: None))
+    connection = await open_unless(asyncio.Event(), Connection.open(address, login, WILL, 50, lambda _: None))
     assert connection is not None
     return connection
 
@@ -166,14 +167,12 @@ async def test_the_mosquitto_of_the_docs_lets_a_room_write_under_its_own_name_an
     for there, here in places.items():
         assert there in settings
         settings = settings.replace(there, here)
-    acks: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+    acks: asyncio.Queue[list[tuple[int, int]]] = asyncio.Queue()
     lines = settings.splitlines()
     async with own_broker(server="mosquitto", config=lines, persistence_dir=tmp_path):  # a place, as Debian's own says
         address = Address("127.0.0.1", port, tls=True)
-        connection = await Connection.open(
-            address, login(certificates, client="client"), WILL, 50, lambda *ack: acks.put_nowait(ack)
-        )
+        connection = await Connection.open(address, login(certificates, client="client"), WILL, 50, acks.put_nowait)
         for room, code in (("exam-3", 0x10), ("exam-4", 0x87)):  # nobody has subscribed; not authorized
             mid = connection.publish(Message(f"vitals/v1/northside/{room}/reading", b"{}", retain=False))
-            assert await asyncio.wait_for(acks.get(), PATIENCE_S) == (mid, code)
+            assert await asyncio.wait_for(acks.get(), PATIENCE_S) == [(mid, code)]
         await closed(connection)
