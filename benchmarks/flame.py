@@ -31,7 +31,8 @@ async def main(stage: Stage) -> Facts:
         spy = await asyncio.to_thread(_spy, stage.folder / "py-spy")
         stacks = await _record(stage, spy, "raw", stage.folder / "stacks")
         if stage.size.flame_graph is not None:
-            await _record(stage, spy, "flamegraph", stage.size.flame_graph)
+            picture = await _record(stage, spy, "flamegraph", stage.size.flame_graph)
+            picture.write_text(picture.read_text().replace(f"{spy.parent}/", ""))  # its title is the command
     except RuntimeError as error:
         print(f"\nNo flame graph: {error}")
         return {}

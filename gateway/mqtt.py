@@ -197,6 +197,7 @@ class Connection:
         """paho closes the pair of sockets that wakes its thread when its client goes: none may hold it in a circle."""
         self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
         self._client.on_subscribe = self._client.on_message = None
+        self._socket = None
 
     # ---- the thread that connects --------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from simulators.ports.pty import PtyPort
 
 NewPort = Callable[[str], PtyPort]
 
-KILLS = 100
+KILLS = 50  # of the whole service; test_proofs.py kills its outbox 60 times more
 
 
 class Scale:

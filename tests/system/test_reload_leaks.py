@@ -58,7 +58,7 @@ async def test_after_twenty_reloads_tasks_threads_and_descriptors_are_as_before(
             await reloaded(turn)
         try:
             async with asyncio.timeout(20):
-                while held() != before:  # noqa: ASYNC110 - no Event
+                while not _no_more(held(), before):  # noqa: ASYNC110 - no Event
                     await asyncio.sleep(0.05)
         except TimeoutError:
             assert held() == before
@@ -72,6 +72,11 @@ async def test_after_twenty_reloads_tasks_threads_and_descriptors_are_as_before(
         assert all(told[topic] for topic in service._health.topics)
         stop.set()
         await asyncio.wait_for(serving, 20)
+
+
+def _no_more(now: tuple[list[str], list[str], int], before: tuple[list[str], list[str], int]) -> bool:
+    """Fewer descriptors may be: the control's connection may still have been open when they were counted first."""
+    return now[:2] == before[:2] and now[2] <= before[2]
 
 
 def _settled(service: Service) -> bool:
