@@ -50,7 +50,6 @@ class Outbox:
 
         Raises OutboxError for what no other try will mend.
         """
-        self._max_bytes = max_bytes
         self._on_kept = on_kept
         self._on_fates = on_fates
         self._loop = asyncio.get_running_loop()
@@ -95,7 +94,7 @@ class Outbox:
 
     def bound(self, max_bytes: int) -> None:
         """Let the file take so much from now on."""
-        self._max_bytes = self._keeper.max_bytes = max_bytes
+        self._keeper.max_bytes = max_bytes
         self.fetch(lambda store: store.bound(max_bytes), lambda _: None)
 
     def revised(self, rows: Sequence[Row]) -> None:
@@ -137,7 +136,7 @@ class Outbox:
             if not answer.done():
                 books = replace(self._books)
                 bare = OutboxState(
-                    books, books.waiting, held_back=len(self._keeper.held_back), max_bytes=self._max_bytes
+                    books, books.waiting, held_back=len(self._keeper.held_back), max_bytes=self._keeper.max_bytes
                 )
                 settle(answer, then(replace(bare, trouble=trouble, **found)))
 
@@ -145,7 +144,7 @@ class Outbox:
             depth, oldest, parked = counts
             since = self._books.settled_rows - max(settled, self._settled_before)
             tell(
-                self._keeper.trouble or worry(file, self._keeper.room, self._max_bytes),
+                self._keeper.trouble or worry(file, self._keeper.room, self._keeper.max_bytes),
                 depth=depth - unwritten - since,
                 oldest_kept_at=oldest,
                 parked=parked,
